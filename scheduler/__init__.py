@@ -1,0 +1,1 @@
+"""Where, and at what price: inventory, placement, decisions, and the doors people come in by."""
