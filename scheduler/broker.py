@@ -1,0 +1,96 @@
+"""Which broker carries the messages, and how to reach it: for the relay that sends and the workers that receive.
+
+Without PYTHIA_BROKER_URL the messages are rows in a schema of their own in the installation's PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kombu import Connection, Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
+
+from scheduler.settings import Settings
+
+QueueKind = Literal["dispatch", "poll", "maintenance"]
+QUEUE_KINDS: tuple[QueueKind, ...] = ("dispatch", "poll", "maintenance")
+
+SCHEMA = "kombu"
+"""Where the embedded broker's tables live; migrations never look there."""
+
+_EMBEDDED_SCHEME = "pythia"
+# kombu finds the transport of a `scheme+url` by its scheme alone
+TRANSPORT_ALIASES[_EMBEDDED_SCHEME] = "scheduler.embedded.transport:Transport"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A broker as kombu and Celery want it described."""
+
+    kind: Literal["embedded", "redis", "amqp"]
+    url: str = field(repr=False)
+    """May hold a password: never logged."""
+    queue_prefix: str
+    transport_options: dict[str, Any]
+
+    def queue(self, kind: QueueKind) -> str:
+        """The queue's name on this broker."""
+        return f"{self.queue_prefix}.{kind}"
+
+    def celery_settings(self) -> dict[str, Any]:
+        """Celery's settings for reaching this broker, the same for senders and receivers."""
+        return {
+            "broker_url": self.url,
+            "broker_transport_options": self.transport_options,
+            "broker_connection_timeout": 4.0,
+            "broker_connection_retry_on_startup": True,  # a broker that starts after us is no error
+            "broker_connection_max_retries": None,  # for ever: PostgreSQL keeps what is to be sent meanwhile
+            "broker_heartbeat": 30,  # seconds; RabbitMQ only. 120 leaves a dead peer unnoticed for four minutes
+        }
+
+
+def broker_for(settings: Settings) -> Broker:
+    """The broker of an installation."""
+    url = settings.broker_url
+    if url is None:
+        return Broker(
+            kind="embedded",
+            url=f"{_EMBEDDED_SCHEME}+{settings.require_database_url()}",
+            queue_prefix=settings.queue_prefix,
+            transport_options=_EMBEDDED_OPTIONS,
+        )
+    if url.startswith("redis"):
+        return Broker(kind="redis", url=url, queue_prefix=settings.queue_prefix, transport_options=_REDIS_OPTIONS)
+    return Broker(kind="amqp", url=url, queue_prefix=settings.queue_prefix, transport_options=_AMQP_OPTIONS)
+
+
+def prepare(broker: Broker) -> None:
+    """Make the queues, so that a message sent before the first worker listens is kept."""
+    exchange = Exchange(broker.queue_prefix, type="direct")
+    with Connection(broker.url, transport_options=broker.transport_options, connect_timeout=4) as connection:
+        for name in map(broker.queue, QUEUE_KINDS):
+            Queue(name, exchange, routing_key=name)(connection.default_channel).declare()
+
+
+# These reach sqlalchemy.create_engine.
+_EMBEDDED_OPTIONS: dict[str, Any] = {
+    "connect_args": {"options": f"-csearch_path={SCHEMA}"},
+    "isolation_level": "AUTOCOMMIT",  # each operation is one statement; BEGIN and COMMIT would triple the round trips
+    "pool_size": 1,
+    "max_overflow": 4,
+    "pool_pre_ping": True,  # the server may have been restarted between two messages
+}
+
+_REDIS_OPTIONS: dict[str, Any] = {
+    # A message taken and not acknowledged is delivered again after this long. Tasks take seconds; the default
+    # of an hour would keep a doorbell of a killed worker silent until the sweeper rings it.
+    "visibility_timeout": 120,
+    "socket_connect_timeout": 4,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+_AMQP_OPTIONS: dict[str, Any] = {
+    "confirm_publish": True,  # without it a publish into a dying connection reports success
+}

@@ -1,0 +1,49 @@
+"""`pythia db`: bring a database to the newest schema, and say where it stands."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from scheduler.settings import load_settings
+
+app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, help="The database's schema: upgrade it, or say where it stands."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def upgrade(as_json: AsJson = False) -> None:
+    """Bring the database of PYTHIA_DATABASE_URL to the newest schema; several at once wait for each other."""
+    from scheduler.broker import broker_for, prepare  # noqa: PLC0415
+    from scheduler.storage.migrate import upgrade as migrate  # noqa: PLC0415
+
+    settings = load_settings()
+    before, after = migrate(settings.require_database_url())
+    prepare(broker_for(settings))
+    if as_json:
+        typer.echo(json.dumps({"before": before, "after": after}))
+    elif before == after:
+        typer.echo(f"the database was already at {after}")
+    else:
+        typer.echo(f"upgraded the database from {before or 'empty'} to {after}")
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Say whether the database is at the newest schema; exit code 1 if it is not."""
+    from scheduler.storage.migrate import current_revision, newest_revision  # noqa: PLC0415
+
+    current, newest = current_revision(load_settings().require_database_url()), newest_revision()
+    if as_json:
+        typer.echo(json.dumps({"current": current, "newest": newest}))
+    elif current == newest:
+        typer.echo(f"the database is at {current}, the newest schema")
+    else:
+        typer.echo(f"the database is at {current or 'no schema'}, the newest is {newest}: run `pythia db upgrade`")
+    if current != newest:
+        raise typer.Exit(1)

@@ -1,0 +1,45 @@
+"""Run one worker: `python -m workers [--queues dispatch,poll] [--concurrency 2]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from predictor.errors import PythiaError
+from scheduler.broker import QUEUE_KINDS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Listen on the named queues until told to stop; a bad setting is one sentence and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description="Run one Pythia worker.")
+    parser.add_argument("--queues", default=",".join(QUEUE_KINDS), help="comma-separated kinds of work")
+    parser.add_argument("--concurrency", type=int, default=None, help="tasks at once (PYTHIA_WORKER_CONCURRENCY)")
+    parser.add_argument("--name", default="worker@%h", help="the worker's name among its siblings")
+    asked = parser.parse_args(arguments)
+    kinds = [kind.strip() for kind in asked.queues.split(",") if kind.strip()]
+    unknown = sorted(set(kinds) - set(QUEUE_KINDS))
+    if unknown or not kinds:
+        parser.error(f"unknown queues {', '.join(unknown) or '(none given)'}; there are {', '.join(QUEUE_KINDS)}")
+    try:
+        from scheduler.settings import load_settings  # noqa: PLC0415
+        from workers.app import app, broker  # noqa: PLC0415
+    except PythiaError as error:
+        print(f"pythia: {error}", file=sys.stderr)
+        return 2
+    concurrency = asked.concurrency or load_settings().worker_concurrency
+    app.worker_main(
+        [
+            "worker",
+            "--queues", ",".join(broker.queue(kind) for kind in QUEUE_KINDS if kind in kinds),
+            "--concurrency", str(concurrency),
+            "--hostname", asked.name,
+            "--loglevel", "INFO",
+            # siblings have nothing to tell each other that PostgreSQL does not know
+            "--without-gossip", "--without-mingle", "--without-heartbeat",
+        ]
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The Celery app: which queues there are, who listens where, and every setting that is not Celery's default."""
+
+from __future__ import annotations
+
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu import Exchange, Queue
+
+from scheduler.broker import QUEUE_KINDS, Broker, broker_for
+from scheduler.settings import load_settings
+
+
+def make_app(broker: Broker) -> Celery:
+    """A Celery app on a broker. Tasks are registered by the modules that hold them."""
+    exchange = Exchange(broker.queue_prefix, type="direct")
+    made = Celery("pythia", set_as_current=False)
+    made.conf.update(
+        **broker.celery_settings(),
+        task_queues=[Queue(name, exchange, routing_key=name) for name in map(broker.queue, QUEUE_KINDS)],
+        # A task belongs to the queue that is the first part of its name: dispatch.launch, poll.attempt …
+        task_routes={f"{kind}.*": {"queue": broker.queue(kind)} for kind in QUEUE_KINDS},
+        task_default_queue=broker.queue("maintenance"),
+        task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
+        task_serializer="json",
+        accept_content=["json"],  # whoever can write to the broker must not be able to run code in a worker
+        task_ignore_result=True,  # the outcome is in PostgreSQL; a result backend would be a second truth
+        task_acks_late=True,  # a doorbell is acknowledged when it was answered; every task may run twice
+        task_reject_on_worker_lost=True,  # and rings again if the process that answered it was killed
+        worker_prefetch_multiplier=1,  # tasks are short; a prefetched doorbell would wait behind a slow one
+        worker_enable_remote_control=False,  # needs broadcast queues, which PostgreSQL has none of, and no one asks
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,  # our log lines keep their form
+        task_time_limit=300,  # seconds; a task takes a few, so one that takes this long is stuck: kill its process
+        task_soft_time_limit=240,
+        worker_cancel_long_running_tasks_on_connection_loss=True,  # its message comes again, so let it go
+    )
+    return made
+
+
+@worker_process_init.connect
+def _leave_parent_connections(**_: object) -> None:
+    """Forget the broker connections a forked process inherited: two processes on one socket mix their answers."""
+    from kombu.transport.sqlalchemy import Channel  # noqa: PLC0415
+
+    for engine, _session in Channel._engines.values():
+        engine.dispose(close=False)
+    Channel._engines.clear()
+
+
+broker = broker_for(load_settings())
+app = make_app(broker)
