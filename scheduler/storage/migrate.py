@@ -67,11 +67,10 @@ def upgrade(database_url: str, revision: str = "head") -> tuple[str | None, str 
 def _connection(database_url: str) -> Iterator[sa.Connection]:
     engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10})
     try:
-        with engine.connect() as connection:
-            yield connection
+        connection = engine.connect()
     except sa.exc.OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
         where = engine.url.render_as_string(hide_password=True)
         raise DatabaseUnreachable(f"no database answers at {where}: {reason}") from error
-    finally:
-        engine.dispose()  # closes the session, and with it the lock
+    with connection:  # closing it (there is no pool) ends the session, and with it the lock
+        yield connection

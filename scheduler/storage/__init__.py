@@ -1,0 +1,1 @@
+"""The only SQL: tables, and stores that speak in transitions."""
