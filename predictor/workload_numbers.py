@@ -1,0 +1,130 @@
+"""What a workload says, as numbers: the cells of `predictor.columns` that depend on the workload alone."""
+
+from __future__ import annotations
+
+from predictor.engines import find_serving_engine, find_trainer
+from predictor.lora import lora_parameters
+from predictor.optimizers import ADAMW, find_optimizer
+from predictor.rates import RATE_CODES
+from predictor.words import Attention, Checkpointing, Method, Precision, Quantization, VramMetric
+from predictor.workload import InferenceWorkload, TrainingWorkload
+
+CHECKPOINTING_CODES = {Checkpointing.NONE: 0.0, Checkpointing.SELECTIVE: 1.0, Checkpointing.FULL: 2.0}
+ATTENTION_CODES = {Attention.FLASH: 0.0, Attention.SDPA: 1.0, Attention.EAGER: 2.0}
+METRIC_CODES = {VramMetric.DRIVER: 0.0, VramMetric.RESERVED: 1.0, VramMetric.ALLOCATED: 2.0, VramMetric.STATED: 3.0}
+
+QUANTIZED_BYTES = {
+    # 4 bits, an 8-bit scale per 64 elements and an FP32 one per 256 of those (QLoRA, arXiv:2305.14314, section 3)
+    Quantization.NF4: 0.5 + 1 / 64 + 4 / (64 * 256),
+    # an FP16 scale and a zero point as wide as a weight per group of 128 (arXiv:2210.17323, 2306.00978)
+    Quantization.GPTQ_INT4: 0.5 + 2.5 / 128,
+    Quantization.AWQ_INT4: 0.5 + 2.5 / 128,
+    Quantization.GPTQ_INT8: 1.0 + 3.0 / 128,
+}
+"""Bytes per element of a quantised frozen base, scales included."""
+
+SERVED_BYTES = {
+    Precision.FP32: 4.0,
+    Precision.TF32: 4.0,
+    Precision.FP16: 2.0,
+    Precision.BF16: 2.0,
+    Precision.FP8: 1.0,  # one scale per tensor or per 128 x 128 block: nothing
+    Precision.INT8: 1.0 + 3.0 / 128,
+    Precision.INT4: 0.5 + 2.5 / 128,
+    Precision.FP4: 0.5 + 1.0 / 16,  # NVFP4: an FP8 scale per 16 elements
+}
+"""Bytes per element of served linear weights, scales included."""
+
+_FUSING_KERNELS = ("foak", "liger", "unsloth", "fused")
+_LEAN_LOSS_KERNELS = ("foak", "unsloth")
+
+
+def training_numbers(w: TrainingWorkload) -> dict[str, float]:
+    """The cells of `TrainingColumns` that follow from the workload alone, and the sizes others follow from."""
+    full = w.method is Method.FULL
+    trainer = find_trainer(w.software.engine)
+    width = max(2.0, w.precision.nominal_bytes)  # FP8 and FP4 training keeps 16-bit weights and activations
+    stored = width if w.pure_low_precision or width == 4.0 else trainer.weight_bytes
+    adapters = 0.0 if full else lora_parameters(w.architecture, w.lora_rank, w.lora_target_modules)
+    a = w.architecture
+    vocabulary_parameters = a.embedding_params + a.lm_head_params
+    if full:
+        trained = float(a.num_parameters - (0 if w.train_embeddings else vocabulary_parameters))
+    else:
+        trained = adapters + (vocabulary_parameters if w.train_embeddings else 0)
+    low = w.pure_low_precision and full and width < 4.0
+    prepared = w.quantization is Quantization.NF4 and not any(k in w.software.kernels for k in ("accelerated",))
+    return {
+        "sequence": w.sequence_length,
+        "micro_batch": w.micro_batch_size,
+        "global_batch": w.global_batch_size or 0,
+        "num_steps": w.num_steps or 0,
+        "num_samples": w.num_samples or 0,
+        "num_tokens": w.num_tokens or 0,
+        "full": full,
+        "quantized": w.quantization is not None,
+        "prepared_kbit": prepared,
+        "lora_rank": w.lora_rank,
+        "lora_parameters": adapters,
+        "trained_parameters": trained,
+        "train_embeddings": w.train_embeddings,
+        "compute_bytes": width,
+        "base_bytes": QUANTIZED_BYTES[w.quantization] if w.quantization else stored,
+        "weight_bytes": 4.0 if prepared else stored,
+        # PEFT keeps adapters in FP32 whatever the base (autocast_adapter_dtype)
+        "trained_weight_bytes": stored if full else 4.0,
+        "gradient_bytes": _gradient_bytes(full, low, width, trainer.gradient_bytes),
+        "master_bytes": trainer.master_bytes if full and not low and width < 4.0 else 0.0,
+        "state_bytes": _state_bytes(w, width if low else 4.0),
+        # the multi-tensor AdamW of PyTorch holds one temporary as wide as the states while it steps
+        "step_copy_bytes": width if low else 4.0,
+        "eight_bit_matmul": w.precision in (Precision.FP8, Precision.FP4),
+        "checkpointing": CHECKPOINTING_CODES[w.gradient_checkpointing],
+        "attention": ATTENTION_CODES[w.attention],
+        "fused_loss": w.fused_loss,
+        "lean_loss": any(kernel in w.software.kernels for kernel in _LEAN_LOSS_KERNELS),
+        "fused_blocks": trainer.fused_kernels or any(kernel in w.software.kernels for kernel in _FUSING_KERNELS),
+        "megatron": trainer.megatron,
+        "offload": w.optimizer_offload,
+        "precision": RATE_CODES[w.precision],
+    }
+
+
+def inference_numbers(w: InferenceWorkload) -> dict[str, float]:
+    """The cells of `InferenceColumns` that follow from the workload alone."""
+    engine = find_serving_engine(w.engine, w.software)
+    return {
+        "requests": w.num_requests,
+        "input": w.input_length,
+        "output": w.output_length,
+        "cached_prefix": w.cached_prefix_length,
+        "max_batch": float("nan") if w.max_batch_size is None else w.max_batch_size,
+        "weight_bytes": SERVED_BYTES[w.precision],
+        "unquantized_bytes": w.activation_precision.nominal_bytes,
+        "activation_bytes": w.activation_precision.nominal_bytes,
+        "cache_bytes": SERVED_BYTES[w.kv_cache_precision],
+        "paged": engine.paged,
+        "page_tokens": engine.page_tokens,
+        "max_running": engine.max_running,
+        "prefill_chunk": engine.prefill_chunk,
+        "keeps_prompt_logits": engine.keeps_prompt_logits,
+        "graphs_gib": engine.graphs_gib,
+        "precision": RATE_CODES[w.precision],
+    }
+
+
+def _gradient_bytes(full: bool, low: bool, width: float, habit: float) -> float:
+    if not full or width == 4.0:
+        return 4.0
+    return width if low else habit
+
+
+def _state_bytes(w: TrainingWorkload, natural: float) -> float:
+    """Optimizer states per trained parameter; those of a matrix optimizer weighted by what is in layers."""
+    optimizer = find_optimizer(w.optimizer) or ADAMW
+    each = natural if optimizer.state_bytes is None else optimizer.state_bytes
+    if optimizer.matrix_states is None or w.method is not Method.FULL:
+        return optimizer.states * each
+    a = w.architecture
+    outside = min(1.0, (a.embedding_params + a.lm_head_params) / a.num_parameters)
+    return each * (optimizer.matrix_states * (1.0 - outside) + optimizer.states * outside)
