@@ -15,6 +15,7 @@ from predictor.errors import InvalidWorkload
 from predictor.fact_columns import GpuColumns, LayoutColumns, ModelColumns, gpu_columns, layout_columns, model_columns
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats, as_columns, gather, per_row
+from predictor.pace import ServingPaceColumns, TrainingPaceColumns, serving_pace, training_pace
 from predictor.rates import matrix_tflops
 from predictor.words import Attention, Checkpointing, VramMetric
 from predictor.workload import InferenceWorkload, TrainingWorkload
@@ -42,6 +43,7 @@ class TrainingColumns:
     model: ModelColumns
     gpu: GpuColumns
     layout: LayoutColumns
+    pace: TrainingPaceColumns
     metric: Floats
     """DRIVER, RESERVED, ALLOCATED or STATED."""
 
@@ -110,6 +112,7 @@ class InferenceColumns:
     model: ModelColumns
     gpu: GpuColumns
     layout: LayoutColumns
+    pace: ServingPaceColumns
     metric: Floats
     """DRIVER, RESERVED, ALLOCATED or STATED."""
 
@@ -160,6 +163,7 @@ def training_columns(questions: Sequence[Question]) -> TrainingColumns:
         "model": model_columns([workload.architecture for workload in workloads]),
         "gpu": gpu,
         "layout": layout,
+        "pace": as_columns(TrainingPaceColumns, gather(workloads, training_pace)),
         "metric": _metrics(questions),
         "sequences_per_step": sequences,
         "accumulation": np.maximum(1.0, np.ceil(sequences / (said["micro_batch"] * layout.dp))),
@@ -181,6 +185,7 @@ def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
         "model": model_columns([workload.architecture for workload in workloads]),
         "gpu": gpu,
         "layout": layout_columns(questions, gpu),
+        "pace": as_columns(ServingPaceColumns, gather(workloads, serving_pace)),
         "metric": _metrics(questions),
         "compute_tflops": matrix_tflops(gpu, said["precision"], weights_only=True),
     }

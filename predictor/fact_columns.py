@@ -114,6 +114,8 @@ class GpuColumns:
     """Both directions; 0 without."""
     pcie_gbs: Floats
     """One direction, achievable."""
+    rack_gpus: Floats
+    """GPUs that NVLink joins beyond a machine (NVL72); 0 where it ends at the machine."""
     year: Floats
     is_amd: Flags
 
@@ -134,6 +136,8 @@ class LayoutColumns:
     node_gpus: Floats
     nodes: Floats
     """Machines the layout spans."""
+    domain_gpus: Floats
+    """GPUs that share the fast links: those of a machine, or of a rack."""
     interconnect_gbs: Floats
     """Network per machine in gigabyte/s, one direction."""
     link_gbs: Floats
@@ -163,6 +167,7 @@ def layout_columns(questions: Sequence[Question], gpu: GpuColumns) -> LayoutColu
         | {
             "node_gpus": node_gpus,
             "nodes": np.ceil(gpus / node_gpus),
+            "domain_gpus": np.maximum(node_gpus, gpu.rack_gpus),
             "interconnect_gbs": np.where(said > 0, said, _usual_interconnect_gbps(gpu, node_gpus)) / 8.0,
             "link_gbs": np.where(gpu.nvlink_gbs > 0, gpu.nvlink_gbs / 2.0, gpu.pcie_gbs),
         },
@@ -235,6 +240,7 @@ def _gpu(gpu: GpuType) -> dict[str, float]:
         "achievable_fraction": gpu.achievable_fraction,
         "nvlink_gbs": gpu.nvlink_gbs,
         "pcie_gbs": PCIE_GBS.get(gpu.pcie_gen, PCIE_GBS[5]),
+        "rack_gpus": 72.0 if "NVL72" in gpu.link else 0.0,
         "year": gpu.year,
         "is_amd": gpu.vendor.casefold() == "amd",
     }
