@@ -79,7 +79,6 @@ _EMBEDDED_OPTIONS: dict[str, Any] = {
     "isolation_level": "AUTOCOMMIT",  # each operation is one statement; BEGIN and COMMIT would triple the round trips
     "pool_size": 1,
     "max_overflow": 4,
-    "pool_pre_ping": True,  # the server may have been restarted between two messages
 }
 
 _REDIS_OPTIONS: dict[str, Any] = {

@@ -6,7 +6,9 @@ import argparse
 import sys
 
 from predictor.errors import PythiaError
-from scheduler.broker import QUEUE_KINDS
+from scheduler.broker import QUEUE_KINDS, broker_for
+from scheduler.settings import load_settings
+from workers.app import app, configure
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,12 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown or not kinds:
         parser.error(f"unknown queues {', '.join(unknown) or '(none given)'}; there are {', '.join(QUEUE_KINDS)}")
     try:
-        from scheduler.settings import load_settings  # noqa: PLC0415
-        from workers.app import app, broker  # noqa: PLC0415
+        settings = load_settings()
+        broker = broker_for(settings)
     except PythiaError as error:
         print(f"pythia: {error}", file=sys.stderr)
         return 2
-    concurrency = asked.concurrency or load_settings().worker_concurrency
+    configure(app, broker)
+    concurrency = asked.concurrency or settings.worker_concurrency
     app.worker_main(
         [
             "worker",

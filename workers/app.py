@@ -6,15 +6,16 @@ from celery import Celery
 from celery.signals import worker_process_init
 from kombu import Exchange, Queue
 
-from scheduler.broker import QUEUE_KINDS, Broker, broker_for
-from scheduler.settings import load_settings
+from scheduler.broker import QUEUE_KINDS, Broker
+
+app = Celery("pythia")
+"""Tasks register here when their modules are imported; `configure` gives it a broker when a worker starts."""
 
 
-def make_app(broker: Broker) -> Celery:
-    """A Celery app on a broker. Tasks are registered by the modules that hold them."""
+def configure(celery: Celery, broker: Broker) -> None:
+    """Put an app on a broker, with our queues and habits."""
     exchange = Exchange(broker.queue_prefix, type="direct")
-    made = Celery("pythia", set_as_current=False)
-    made.conf.update(
+    celery.conf.update(
         **broker.celery_settings(),
         task_queues=[Queue(name, exchange, routing_key=name) for name in map(broker.queue, QUEUE_KINDS)],
         # A task belongs to the queue that is the first part of its name: dispatch.launch, poll.attempt …
@@ -34,7 +35,6 @@ def make_app(broker: Broker) -> Celery:
         task_soft_time_limit=240,
         worker_cancel_long_running_tasks_on_connection_loss=True,  # its message comes again, so let it go
     )
-    return made
 
 
 @worker_process_init.connect
@@ -45,7 +45,3 @@ def _leave_parent_connections(**_: object) -> None:
     for engine, _session in Channel._engines.values():
         engine.dispose(close=False)
     Channel._engines.clear()
-
-
-broker = broker_for(load_settings())
-app = make_app(broker)

@@ -8,6 +8,7 @@ consumer's queues.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from json import dumps, loads
 from queue import Empty
@@ -34,6 +35,14 @@ DELETE FROM kombu_message WHERE id = (
     ORDER BY m.id LIMIT 1 FOR UPDATE OF m SKIP LOCKED
 ) RETURNING payload, (SELECT name FROM kombu_queue WHERE id = queue_id) AS queue
 """
+_SIZE = """
+SELECT count(*) AS size FROM kombu_message WHERE queue_id = (SELECT id FROM kombu_queue WHERE name = %(queue)s)
+"""
+_PURGE = """
+DELETE FROM kombu_message WHERE queue_id = (SELECT id FROM kombu_queue WHERE name = %(queue)s)
+"""
+
+_PATIENCE_S = 0.2
 
 
 class Channel(sqlalchemy.Channel):
@@ -54,14 +63,11 @@ class Channel(sqlalchemy.Channel):
             setup.dispose()  # ends the session, and with it the lock
 
     def _execute(self, statement: str, **parameters: object) -> Any:
-        try:
-            result = self.session.connection().exec_driver_sql(statement, parameters)
-            row = result.first() if result.returns_rows else result.rowcount
-            self.session.commit()
-        except BaseException:
-            self.session.rollback()
-            raise
-        return row
+        """The first row of a query, or how many rows a change touched."""
+        engine, _ = self._open()
+        with engine.connect() as connection:
+            result = connection.exec_driver_sql(statement, parameters)
+            return result.first() if result.returns_rows else result.rowcount
 
     def _new_queue(self, queue: str, **_: object) -> None:
         self._execute(_NEW_QUEUE, queue=queue)
@@ -84,9 +90,37 @@ class Channel(sqlalchemy.Channel):
             raise Empty
         return loads(row.payload), row.queue
 
+    def _size(self, queue: str) -> int:
+        return int(self._execute(_SIZE, queue=queue).size)
+
+    def _purge(self, queue: str) -> int:
+        return int(self._execute(_PURGE, queue=queue))
+
 
 class Transport(sqlalchemy.Transport):
     """What kombu resolves the embedded broker's scheme to."""
 
     Channel = Channel
     polling_interval = 0.02  # seconds between looks into empty queues; the default of 1 s carries two tasks a second
+    busy_polling_interval = 0.002
+    """While messages come: a worker takes no more than it can run, so each rest is a pause between tasks."""
+    busy_s = 0.1
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Deliver one message, resting between looks; raise `TimeoutError` if none came in time."""
+        # Celery asks for 2 s and looks for a request to stop only in between
+        deadline = time.monotonic() + min(timeout or _PATIENCE_S, _PATIENCE_S)
+        while True:
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)
+            except Empty:
+                now = time.monotonic()
+                if timeout is not None and now >= deadline:
+                    raise TimeoutError from None
+                busy = now - self._delivered_at < self.busy_s
+                time.sleep(self.busy_polling_interval if busy else self.polling_interval)
+            else:
+                self._delivered_at = time.monotonic()
+                return
+
+    _delivered_at = float("-inf")

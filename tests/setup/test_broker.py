@@ -1,0 +1,115 @@
+"""Messages reach workers over each broker, once each, and nothing of the embedded broker shows in our schema."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from celery import Celery
+from kombu import Connection
+
+from scheduler.broker import Broker, broker_for, prepare
+from scheduler.settings import Settings
+from tests.support.brokers import BROKERS, broker_settings
+from workers.app import configure
+
+
+def sender_on(broker: Broker) -> Celery:
+    app = Celery("sender", set_as_current=False)
+    configure(app, broker)
+    return app
+
+
+@pytest.fixture(params=BROKERS)
+def settings(request: pytest.FixtureRequest, empty_database_url: str) -> Iterator[Settings]:
+    with broker_settings(request.param, empty_database_url) as settings:
+        yield settings
+
+
+@contextmanager
+def noting_worker(
+    settings: Settings, notes: Path, name: str, concurrency: int = 1
+) -> Iterator[subprocess.Popen[bytes]]:
+    environment = os.environ | {
+        "NOTES": str(notes),
+        "PYTHIA_DATABASE_URL": settings.require_database_url(),
+        "PYTHIA_BROKER_URL": settings.broker_url or "",
+        "PYTHIA_QUEUE_PREFIX": settings.queue_prefix,
+    }
+    command = [sys.executable, "-m", "tests.support.noting_worker", str(concurrency), name]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def words_in(notes: Path, expected: int, within_s: float = 30.0) -> list[str]:
+    """What was noted so far, waiting for the expected number of lines and then a little for one too many."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and (not notes.exists() or len(notes.read_text().splitlines()) < expected):
+        time.sleep(0.05)
+    time.sleep(0.3)
+    return notes.read_text().splitlines() if notes.exists() else []
+
+
+def test_two_workers_answer_each_message_once(settings: Settings, tmp_path: Path) -> None:
+    notes, sender = tmp_path / "notes", sender_on(broker_for(settings))
+    with noting_worker(settings, notes, "one@test"), noting_worker(settings, notes, "two@test"):
+        for number in range(100):
+            sender.send_task("dispatch.note", args=[f"word-{number}"])
+        lines = words_in(notes, expected=100)
+    assert Counter(line.split()[0] for line in lines) == {f"word-{number}": 1 for number in range(100)}
+    assert len({line.split()[1] for line in lines}) == 2, "one of two idle workers got nothing"
+
+
+def test_a_message_waits_for_a_worker_that_is_not_there_yet(settings: Settings, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    sender_on(broker_for(settings)).send_task("dispatch.note", args=["early"])
+    with noting_worker(settings, notes, "late@test"):
+        assert [line.split()[0] for line in words_in(notes, expected=1)] == ["early"]
+
+
+def test_a_task_goes_to_the_queue_of_its_kind_of_work(settings: Settings) -> None:
+    broker = broker_for(settings)
+    sender_on(broker).send_task("poll.attempt", args=[])
+    with Connection(broker.url, transport_options=broker.transport_options) as connection:
+        sizes = {
+            kind: connection.default_channel.queue_declare(broker.queue(kind), passive=True).message_count
+            for kind in ("dispatch", "poll", "maintenance")
+        }
+    assert sizes == {"dispatch": 0, "poll": 1, "maintenance": 0}
+
+
+def test_many_processes_may_open_an_untouched_embedded_broker_at_once(empty_database_url: str) -> None:
+    code = "from scheduler.broker import *; from scheduler.settings import *; prepare(broker_for(load_settings()))"
+    environment = os.environ | {"PYTHIA_DATABASE_URL": empty_database_url, "PYTHIA_BROKER_URL": ""}
+
+    def open_broker(_: int) -> int:
+        return subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(open_broker, range(4))) == [0, 0, 0, 0]
+
+
+def test_the_embedded_broker_stays_in_its_own_schema_and_leaves_no_row_behind(empty_database_url: str) -> None:
+    broker = broker_for(Settings(database_url=empty_database_url, broker_url=None))
+    prepare(broker)
+    with Connection(broker.url, transport_options=broker.transport_options) as connection:
+        queue = connection.SimpleQueue(broker.queue("dispatch"))
+        queue.put({"id": 1})
+        queue.get(timeout=2).ack()
+    with psycopg.connect(empty_database_url.replace("+psycopg", "")) as database:
+        schemas = database.execute("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'kombu%'").fetchall()
+        left = database.execute("SELECT count(*) FROM kombu.kombu_message").fetchone()
+    assert (schemas, left) == ([("kombu",)], (0,))
