@@ -1,4 +1,7 @@
-"""The tables. Every owned row carries its tenant; money is integer micros, time is timestamptz, states are checked text."""
+"""The tables.
+
+Every owned row carries its tenant; money is integer micros, time is timestamptz, states are checked text.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ class ApiKey(Base):
 
 
 class Offer(Base):
-    """What a provider sells now. `reserved_gpus` is the one counter of capacity; its CHECK is what cannot be oversold."""
+    """What a provider sells now. `reserved_gpus` is the one counter of capacity; a guarded update alone moves it."""
 
     __tablename__ = "offers"
     __table_args__ = (
@@ -103,6 +106,8 @@ class Offer(Base):
     gpu_type: Mapped[str]
     """A GPU type, or a bare name with several variants."""
     node_gpus: Mapped[int]
+    sold_gpus: Mapped[list[Any]]
+    """GPU counts of one machine that are sold; several machines are always whole ones."""
     max_nodes: Mapped[int]
     capacity_gpus: Mapped[int]
     reserved_gpus: Mapped[int] = mapped_column(server_default=text("0"))
@@ -273,6 +278,8 @@ class Attempt(Base):
     lease_token: Mapped[UUID | None]
     lease_expires_at: Mapped[datetime | None]
     next_poll_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]
+    """When the backend last gave word of the running thing; too long ago, and the attempt is lost."""
     handle: Mapped[dict[str, Any] | None]
     """What the backend needs to find the running thing again."""
     reserved_at: Mapped[datetime]

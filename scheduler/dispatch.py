@@ -1,0 +1,69 @@
+"""The names of tasks, the queue each belongs to, and how a message leaves for the broker.
+
+A message is a doorbell: it carries ids only, and what to do is read from PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from scheduler.broker import QUEUE_KINDS, Broker, QueueKind
+
+LAUNCH = "pythia.launch"
+"""Claim a reserved attempt and start it: {attempt_id}."""
+POLL = "pythia.poll"
+"""Look at a running attempt: {attempt_id}."""
+SWEEP = "pythia.sweep"
+"""Find what was lost, leaked or never claimed: {}."""
+PLACE_WAITING = "pythia.place_waiting"
+"""Decide again for the jobs that wait: {}."""
+NOTIFY = "pythia.notify"
+"""Tell a job's webhook that it ended: {job_id}."""
+
+QUEUE_OF: Mapping[str, QueueKind] = {
+    LAUNCH: "dispatch",
+    POLL: "poll",
+    SWEEP: "maintenance",
+    PLACE_WAITING: "maintenance",
+    NOTIFY: "maintenance",
+}
+
+Arguments = Mapping[str, str]
+
+
+class Dispatcher(Protocol):
+    """Whatever carries doorbells."""
+
+    def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
+        """Publish one message; returning means that the broker has it."""
+        ...
+
+
+class CeleryDispatcher:
+    """Sends tasks by name through Celery; it knows no task's code."""
+
+    def __init__(self, broker: Broker) -> None:
+        exchange = Exchange(broker.queue_prefix, type="direct")
+        self._broker = broker
+        self._app = Celery("pythia-sender", set_as_current=False)
+        self._app.conf.update(
+            **broker.celery_settings(),
+            task_queues=[Queue(name, exchange, routing_key=name) for name in map(broker.queue, QUEUE_KINDS)],
+            task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
+            task_ignore_result=True,
+            task_serializer="json",
+            # The relay tries again itself, with the row still unsent; Celery's own retries would only hide an outage.
+            task_publish_retry=False,
+        )
+
+    def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
+        """Publish one message, or raise what the broker's client raised."""
+        self._app.send_task(task, kwargs=dict(arguments), queue=self._broker.queue(queue))
+
+    def close(self) -> None:
+        """Let the broker connections go."""
+        self._app.close()

@@ -1,0 +1,58 @@
+"""What providers sell: a GPU type in a region, at a price, with capacity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+Tenancy = Literal["shared", "dedicated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One GPU type of one provider in one region. Prices are micro-dollars per GPU-hour, times are seconds."""
+
+    id: UUID
+    provider: str
+    region: str
+    """Empty where the price list does not say."""
+    country: str | None
+    """ISO 3166-1 alpha-2, where the machine stands."""
+    jurisdiction: str | None
+    """What the price list itself says (`EU`, `EEA`, `other`); used only where the country is unknown."""
+    provider_hq: str | None
+    """ISO 3166-1 alpha-2, where the company sits."""
+    instance_type: str
+    gpu_type: str
+    """A GPU type, or a bare name (`H100`) that stands for several variants."""
+    node_gpus: int
+    sold_gpus: tuple[int, ...]
+    """GPU counts of one machine that are sold, ascending; several machines are always whole ones."""
+    max_nodes: int
+    capacity_gpus: int
+    reserved_gpus: int = 0
+    on_demand_micros_per_gpu_hour: int | None
+    spot_micros_per_gpu_hour: int | None
+    price_date: str
+    billing_increment_s: int
+    minimum_s: int
+    provision_s: float
+    interconnect_gbps: float | None
+    """Between machines; None where it is not known."""
+    tenancy: Tenancy
+    backend: str
+    """Which execution backend runs jobs placed here."""
+    assumed: tuple[str, ...] = ()
+    """Names of the fields that no price list states."""
+    source: str
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs that nobody holds; never negative, although capacity may be lowered below what is reserved."""
+        return max(0, self.capacity_gpus - self.reserved_gpus)
+
+    def counts(self) -> tuple[int, ...]:
+        """Every GPU count that can be bought: parts of one machine as sold, then whole machines."""
+        several = tuple(self.node_gpus * nodes for nodes in range(2, self.max_nodes + 1))
+        return self.sold_gpus + several

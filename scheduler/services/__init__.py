@@ -1,0 +1,1 @@
+"""Use cases, one a file: predict first, lock late, send last."""

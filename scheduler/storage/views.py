@@ -1,0 +1,187 @@
+"""What the stores give: rows as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from scheduler.domain.states import AttemptState, DecisionKind, JobState, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """One job as it stands."""
+
+    id: UUID
+    tenant_id: UUID
+    name: str
+    state: JobState
+    spec: Mapping[str, Any]
+    """As it was sent."""
+    priority: int
+    max_attempts: int
+    attempts_made: int
+    spent_micros: int
+    """What all ended attempts cost."""
+    reason: str | None
+    simulated: bool
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    ended_at: datetime | None
+    next_decision_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateView:
+    """A candidate of a decision as it stood when the decision was made. Costs are micro-dollars."""
+
+    rank: int
+    offer_id: UUID
+    provider: str
+    region: str
+    country: str | None
+    gpu_type: str
+    gpu_count: int
+    layout: Mapping[str, Any]
+    spot: bool
+    micros_per_gpu_hour: int
+    price_date: str
+    forecast: Mapping[str, Any] | None
+    vram_p50_gib: float | None
+    vram_p95_gib: float | None
+    usable_vram_gib: float | None
+    fit_probability: float | None
+    runtime_p50_s: float | None
+    runtime_p90_s: float | None
+    cost_p50_micros: int | None
+    cost_p90_micros: int | None
+    expected_cost_micros: int | None
+    verdict: str
+    """chosen or rejected"""
+    reason: str
+    """A code of `scheduler.domain.verdicts.Code`."""
+    reason_number: float | None
+    reason_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView:
+    """A placement, a wait or a refusal, with its candidates: the best of every GPU type and count."""
+
+    id: UUID | None
+    """None for a plan: nothing of it is stored."""
+    job_id: UUID | None
+    number: int
+    kind: DecisionKind
+    reason: str
+    objective: str
+    spec: Mapping[str, Any]
+    model_version: str
+    in_domain: bool | None
+    candidates_considered: int
+    rejected_by_reason: Mapping[str, int]
+    price_date: str | None
+    """The oldest price that was looked at."""
+    naive_cost_micros: int | None
+    naive_choice: Mapping[str, Any] | None
+    """The lowest price per hour whose memory holds the weights."""
+    prediction_ms: float
+    decided_at: datetime
+    candidates: tuple[CandidateView, ...]
+
+    @property
+    def chosen(self) -> CandidateView | None:
+        """The placement, where there is one."""
+        return next((candidate for candidate in self.candidates if candidate.verdict == "chosen"), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """One try as it stands. Costs are micro-dollars, times of use are seconds."""
+
+    id: UUID
+    job_id: UUID
+    decision_id: UUID
+    number: int
+    state: AttemptState
+    outcome: Outcome | None
+    backend: str
+    offer_id: UUID
+    provider: str
+    region: str
+    gpu_type: str
+    gpu_count: int
+    layout: Mapping[str, Any]
+    spot: bool
+    micros_per_gpu_hour: int
+    forecast: Mapping[str, Any]
+    reserved_at: datetime
+    claimed_at: datetime | None
+    started_at: datetime | None
+    running_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    reason: str | None
+    runtime_s: float | None
+    billed_s: int | None
+    cost_micros: int | None
+    peak_vram_gib: float | None
+    peak_allocated_gib: float | None
+    vram_metric: str | None
+    peak_rss_gib: float | None
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """Something that happened to a job."""
+
+    id: int
+    job_id: UUID
+    attempt_id: UUID | None
+    kind: str
+    from_state: str | None
+    to_state: str | None
+    data: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogView:
+    """A piece of what an attempt printed; ids ascend in the order of collection."""
+
+    id: int
+    attempt_id: UUID
+    stream: str
+    offset: int
+    text: str
+    collected_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationView:
+    """An observation in its import form."""
+
+    id: UUID
+    source: str
+    source_id: str
+    kind: str
+    body: Mapping[str, Any]
+    attempt_id: UUID | None
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """A version of the predictor, without its bundle."""
+
+    version: str
+    rows: int
+    metrics: Mapping[str, Any]
+    comparison: Mapping[str, Any] | None
+    champion: bool
+    created_at: datetime
+    promoted_at: datetime | None
