@@ -1,0 +1,100 @@
+"""How long a batch of requests takes: prompts are bound by arithmetic, generation by memory.
+
+A job of N requests runs as N / B rounds of the B sequences in flight, the last round smaller. With equal lengths this
+is the time of continuous batching as well as that of static waves: either way every prompt is read once and every
+generated token belongs to a pass over the weights (Pope et al. 2022, arXiv:2211.05102, sections 2 and 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.columns import InferenceColumns
+from predictor.forward_pass import PassTime, forward_pass
+from predictor.gather import Floats
+from predictor.roofline import keys_seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceTime:
+    """Seconds of a whole batch job, start-up not counted; compute to overhead add up to the runtime, and so do the phases."""
+
+    runtime_s: Floats
+    prefill_s: Floats
+    decode_s: Floats
+    compute_s: Floats
+    memory_s: Floats
+    communication_s: Floats
+    overhead_s: Floats
+    tokens_per_second: Floats
+    """Generated, over the whole layout; 0 for jobs that only read prompts."""
+
+
+def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
+    """The time of every row's job with `batch` sequences in flight over all its replicas."""
+    requests = c.requests / c.layout.dp  # of the busiest replica but for rounding: they share one queue
+    in_flight = np.clip(batch / c.layout.dp, np.minimum(1.0, requests), requests)
+    rounds = np.floor(requests / in_flight)
+    rest = requests - rounds * in_flight
+    last = np.where(rest > 1e-9 * requests, 1.0, 0.0)
+    rest = np.where(last > 0.0, rest, in_flight)  # any positive size: it is counted 0 times
+    prefill = _prefill(c, in_flight).times(rounds).plus(_prefill(c, rest).times(last))
+    decode = _decode(c, in_flight).times(rounds).plus(_decode(c, rest).times(last))
+    both = prefill.plus(decode)
+    return InferenceTime(
+        runtime_s=both.total,
+        prefill_s=prefill.total,
+        decode_s=decode.total,
+        compute_s=both.compute_s,
+        memory_s=both.memory_s,
+        communication_s=both.communication_s,
+        overhead_s=both.overhead_s,
+        tokens_per_second=c.requests * c.output / both.total,
+    )
+
+
+def _prefill(c: InferenceColumns, sequences: Floats) -> PassTime:
+    """Reading the prompts of one round on each replica: passes of at most `prefill_chunk` tokens."""
+    length = c.input - c.cached_prefix
+    tokens = sequences * length
+    pieces = np.where(c.pace.stages_overlap, np.clip(sequences, 1.0, c.layout.pp), 1.0)
+    chunk = np.maximum(np.minimum(tokens / pieces, c.prefill_chunk), 1e-9)
+    prompts = chunk / np.maximum(length, 1e-9)
+    one = forward_pass(
+        c,
+        tokens=chunk,
+        sequences=np.where(c.keeps_prompt_logits, chunk, np.minimum(prompts, sequences)),
+        keys=keys_seen(c.model, c.cached_prefix, length),
+        cache_read=prompts * _cache_elements(c, c.cached_prefix + length / 2.0),
+        latent_attention=False,
+    )
+    passes = tokens / chunk
+    # one pass crosses all stages; with several on the way each stage is busy with one of them
+    staged = np.where(c.pace.stages_overlap, (passes + c.layout.pp - 1.0) / c.layout.pp, passes)
+    return one.times(np.where(tokens > 0.0, staged, 0.0))
+
+
+def _decode(c: InferenceColumns, sequences: Floats) -> PassTime:
+    """Generating the answers of one round; the first token of each comes from reading its prompt."""
+    pieces = np.where(c.pace.stages_overlap, np.clip(sequences, 1.0, c.layout.pp), 1.0)
+    together = sequences / pieces
+    steps = np.where(c.input > c.cached_prefix, np.maximum(c.output - 1.0, 0.0), c.output)
+    one = forward_pass(
+        c,
+        tokens=together,
+        sequences=together,
+        keys=keys_seen(c.model, c.input, c.output),
+        cache_read=together * _cache_elements(c, c.input + c.output / 2.0),
+        latent_attention=True,
+    )
+    return one.times(steps)
+
+
+def _cache_elements(c: InferenceColumns, position: Floats) -> Floats:
+    """Cache elements one sequence reads per pass on one rank, its recurrent state (read and written) included."""
+    m, tp = c.model, c.layout.tp
+    full = m.cache_full / np.minimum(tp, m.cache_full_heads) * position
+    sliding = m.cache_sliding / np.minimum(tp, m.cache_sliding_heads) * np.minimum(position, m.window)
+    return full + sliding + 2.0 * m.cache_state / tp

@@ -1,0 +1,211 @@
+"""How long one optimizer step takes, on the slowest rank.
+
+A micro step is forward (2 FLOPs per parameter and token), backward (twice that, once where weights are frozen) and
+what checkpointing computes again (Kaplan et al. 2020, arXiv:2001.08361, section 2.1; PaLM, arXiv:2204.02311,
+appendix B; Korthikanti et al. 2022, arXiv:2205.05198). Launches and gathers of sharded weights run beside it, pipeline
+stages wait for each other (Narayanan et al. 2021, arXiv:2104.04473, section 2.2), and the optimizer streams its states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.collectives import Links, all_gather, all_reduce, all_to_all, group, links, send
+from predictor.columns import EAGER_ATTENTION, FULL_CHECKPOINTING, SELECTIVE_CHECKPOINTING, TrainingColumns
+from predictor.gather import Floats
+from predictor.roofline import (
+    active_share,
+    attention_flops_s,
+    head_weights,
+    inner_width,
+    keys_seen,
+    longer,
+    matrix_flops_s,
+    memory_bytes_s,
+    pair_flops,
+)
+
+ATTENTION_SHARE = 0.55
+"""Of the achievable matrix rate, what causal attention reaches, forward and backward (arXiv:2307.08691, figures 4-6)."""
+DEPTH = 0.7
+"""Of a product's operands and results, the traffic that does not hide behind its arithmetic."""
+LORA_BYTES = 100.0
+"""Bytes moved by all adapters of a layer, per token and element of the hidden width, forward (casts, dropout, sums)."""
+LOGIT_BYTES = 30.0
+"""Bytes moved per logit: product, FP32 copy, softmax, loss and the way back (arXiv:2410.10989, section 3)."""
+LEAN_LOGIT_BYTES = 10.0
+"""The same where one kernel does it in place."""
+SCORE_BYTES = 14.0
+"""Bytes moved per entry of a materialised score matrix forward: product, mask, FP32 softmax, dropout, cast."""
+UNPACK_BYTES = 4.0
+"""Bytes written and read again per weight of a quantised base that is widened before each product."""
+EXPERT_IMBALANCE = 1.1
+"""How much longer the fullest rank of an expert-parallel group works than the mean one."""
+HOST_ADAM_S = 1.2e-9
+"""Seconds per parameter of AdamW on the host (DeepSpeed's CPU Adam, arXiv:2101.06840, table 4: 1 s per 10^9)."""
+STEP_PASSES = 1.5
+"""How often a step reads and writes its states: once in a fused kernel, several times in a list of small ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTime:
+    """Seconds of one optimizer step; the parts add up to it."""
+
+    step_time_s: Floats
+    compute_s: Floats
+    """Matrix products and attention."""
+    memory_s: Floats
+    """Elementwise kernels, logits, widening of quantised weights, and the optimizer."""
+    communication_s: Floats
+    """What is not hidden behind the work."""
+    overhead_s: Floats
+    bubble_s: Floats
+    """Pipeline stages waiting for the first and the last micro batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """How often the forward work is done, counting each backward pass in units of the forward one."""
+
+    forward: Floats
+    """1, or 2 where full checkpointing computes it again."""
+    layers: Floats
+    attention: Floats
+    head: Floats
+
+
+def training_roofline(c: TrainingColumns) -> TrainingTime:
+    """The time of one step of every row."""
+    joined = links(c.layout, c.gpu)
+    passes = _passes(c)
+    tokens = c.micro_batch * c.sequence / c.layout.cp
+    compute = _compute(c, passes, tokens)
+    memory = _memory(c, passes, tokens)
+    talk = _exchanges(c, passes, tokens, joined)
+    work = compute + memory + talk
+    gathered = longer(work, _gathers(c, passes, joined))
+    launches = c.model.layers / c.layout.pp * c.pace.launch_s * (passes.forward + 2.0)
+    micro = longer(gathered, launches)
+    repeats = c.accumulation
+    optimizer = _optimizer(c)
+    reduction = longer(repeats * work, _reduction(c, joined)) - repeats * work
+    parts = {
+        "compute_s": repeats * compute,
+        "memory_s": repeats * memory + optimizer,
+        "communication_s": repeats * (talk + gathered - work) + reduction,
+        "overhead_s": repeats * (micro - gathered) + c.pace.step_s,
+        "bubble_s": (c.layout.pp - 1.0) * micro,
+    }
+    return TrainingTime(step_time_s=sum(parts.values(), start=np.zeros_like(micro)), **parts)
+
+
+def _passes(c: TrainingColumns) -> _Passes:
+    again = np.where(c.checkpointing == FULL_CHECKPOINTING, 1.0, 0.0)
+    scores_again = np.where(c.checkpointing == SELECTIVE_CHECKPOINTING, 1.0, again)
+    eager = c.attention == EAGER_ATTENTION
+    return _Passes(
+        forward=1.0 + again,
+        layers=1.0 + again + np.where(c.full, 2.0, 1.0),
+        # a fused kernel computes the scores once more in its backward pass: 5 products to the forward's 2
+        attention=1.0 + np.where(eager, scores_again + 2.0, again + 2.5),
+        head=1.0 + np.where(c.full | c.train_embeddings, 2.0, 1.0),
+    )
+
+
+def _compute(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
+    """Seconds of matrix products and attention of one micro step."""
+    m, layout = c.model, c.layout
+    rate = matrix_flops_s(c.gpu, c.compute_tflops)
+    sixteen = attention_flops_s(c.gpu, c.compute_tflops, 1.0)
+    ridge = rate / memory_bytes_s(c.gpu)
+    split = layout.tp * layout.pp
+    dense = 2.0 * tokens * m.block_parameters / split / rate
+    dense = dense * (1.0 + DEPTH * ridge * c.compute_bytes / 2.0 * (1.0 + layout.tp) / m.hidden)
+    uneven = np.where(layout.ep > 1.0, EXPERT_IMBALANCE, 1.0)
+    experts = 2.0 * tokens * m.expert_parameters * active_share(m) / split / rate * uneven
+    narrow = np.maximum(m.expert_intermediate / np.maximum(1.0, layout.tp / layout.ep), 1.0)
+    experts = experts * (
+        1.0 + DEPTH * ridge * c.compute_bytes / 2.0 * (1.0 / narrow + 1.0 / np.maximum(m.expert_width, 1.0))
+    )
+    adapters = 2.0 * tokens * c.lora_parameters / split / sixteen * 3.0
+    attention = tokens * keys_seen(m, np.zeros_like(tokens), c.sequence) * pair_flops(m) / split
+    head = 2.0 * tokens * head_weights(m) / layout.tp / sixteen
+    return (
+        (dense + experts) * passes.layers
+        + adapters
+        + attention * passes.attention / (sixteen * ATTENTION_SHARE)
+        + head * passes.head
+    )
+
+
+def _memory(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
+    """Seconds of everything elementwise of one micro step; backward moves twice what forward does."""
+    m, layout = c.model, c.layout
+    bandwidth = memory_bytes_s(c.gpu)
+    scale = c.compute_bytes / 2.0
+    # sequence parallelism splits what lies between the products; plain tensor parallelism repeats it
+    width = (c.pace.width_bytes + np.where(c.full, 0.0, LORA_BYTES)) * m.layers * m.hidden
+    between = width / np.where(c.megatron, layout.tp, 1.0) + c.pace.mlp_bytes * inner_width(m) / layout.tp
+    eager = np.where(c.attention == EAGER_ATTENTION, SCORE_BYTES, 0.0)
+    scores = eager * m.attention_layers * m.heads * c.sequence / layout.tp
+    logits = m.vocab / layout.tp * np.where(c.fused_loss | c.lean_loss | c.megatron, LEAN_LOGIT_BYTES, LOGIT_BYTES)
+    elementwise = tokens * ((between + scores) * scale / layout.pp * (passes.forward + 2.0) + logits)
+    widened = np.where(c.quantized, c.base_bytes + UNPACK_BYTES, 0.0) * (m.block_parameters + m.expert_parameters)
+    return (elementwise + widened / (layout.tp * layout.pp) * (passes.forward + 1.0)) / bandwidth
+
+
+def _exchanges(c: TrainingColumns, passes: _Passes, tokens: Floats, joined: Links) -> Floats:
+    """Seconds of what one micro step waits for: tensor, expert and context parallelism, hops between stages."""
+    m, layout = c.model, c.layout
+    state = tokens * m.hidden * c.compute_bytes
+    ones = np.ones_like(tokens)
+    tensor = group(joined, layout.tp, ones)
+    reduces = 2.0 * all_reduce(state, tensor) * m.layers / layout.pp * (passes.forward + 1.0)
+    experts = group(joined, np.maximum(1.0, layout.ep / layout.tp), layout.tp)
+    routed = all_to_all(state * m.experts_per_token / layout.tp, experts)
+    exchanges = 2.0 * routed * m.moe_layers / layout.pp * (passes.forward + 1.0)
+    ring = group(joined, layout.cp, layout.tp)
+    cache = tokens * (m.cache_full + m.cache_sliding) * c.compute_bytes / layout.tp / layout.pp
+    turns = (layout.cp - 1.0) * send(cache, ring) * (passes.forward + 2.0)
+    stages = group(joined, layout.pp, layout.gpus / layout.pp)
+    return reduces + exchanges + turns + 2.0 * send(state / layout.tp, stages)
+
+
+def _gathers(c: TrainingColumns, passes: _Passes, joined: Links) -> Floats:
+    """Seconds of fetching sharded weights and scattering their gradients in one micro step (ZeRO-3, arXiv:1910.02054)."""
+    m, layout = c.model, c.layout
+    ranks = group(joined, layout.dp, layout.tp * layout.cp)
+    split = layout.tp * layout.pp
+    weights = m.parameters / split * np.where(c.quantized, c.base_bytes, c.compute_bytes)
+    fetched = all_gather(weights, ranks) * (passes.forward + 1.0)
+    scattered = all_gather(c.trained_parameters / split * c.gradient_bytes, ranks)
+    return np.where(c.layout.stage >= 3.0, fetched + scattered, 0.0)
+
+
+def _reduction(c: TrainingColumns, joined: Links) -> Floats:
+    """Seconds of summing gradients over data-parallel ranks once a step, and of sharing the stepped weights (ZeRO 1, 2)."""
+    layout = c.layout
+    ranks = group(joined, layout.dp * layout.cp, layout.tp)
+    apart = c.trained_parameters * _expert_part(c) / np.maximum(layout.tp, layout.ep)
+    trained = (c.trained_parameters * (1.0 - _expert_part(c)) / layout.tp + apart) / layout.pp
+    summed = all_reduce(trained * c.gradient_bytes, ranks)
+    shared = all_gather(trained * c.gradient_bytes, ranks) + all_gather(trained * c.compute_bytes, ranks)
+    return np.select([layout.stage >= 3.0, layout.stage >= 1.0], [0.0 * summed, shared], summed)
+
+
+def _expert_part(c: TrainingColumns) -> Floats:
+    """Of the trained parameters, those of routed experts."""
+    return np.where(c.full, c.model.expert_parameters / c.model.parameters, 0.0)
+
+
+def _optimizer(c: TrainingColumns) -> Floats:
+    """Seconds of the step itself: states, master copy, weights and gradients streamed; over PCIe where they are offloaded."""
+    layout = c.layout
+    shards = layout.tp * layout.pp * np.where(layout.stage >= 1.0, layout.dp * layout.cp, 1.0)
+    trained = c.trained_parameters / np.minimum(shards, layout.gpus)
+    moved = 2.0 * (c.state_bytes + c.master_bytes + c.trained_weight_bytes + c.gradient_bytes)
+    on_card = trained * moved * STEP_PASSES / memory_bytes_s(c.gpu)
+    over_pcie = trained * (c.gradient_bytes + c.trained_weight_bytes) / (c.gpu.pcie_gbs * 1e9)
+    return np.where(c.offload, over_pcie + trained * HOST_ADAM_S, on_card)
