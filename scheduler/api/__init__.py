@@ -1,0 +1,1 @@
+"""The HTTP edge: handlers that translate and nothing more."""

@@ -1,0 +1,173 @@
+"""A decision as a person reads it: what was asked, every kind of candidate with its verdict, what comes next.
+
+A pure function of the JSON that `POST /v1/plans` returns, so that any client's copy prints the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from predictor.layout import Layout
+from predictor.words import Sharding
+from scheduler.cli.describe import constraints_line, job_line, objective_line
+from scheduler.cli.wording import ABSENT, columns, duration, gib, percent, probability, span, usd
+
+Json = Mapping[str, Any]
+
+HEADER = (
+    "#", "GPU", "N", "LAYOUT", "OFFER", "VRAM p95/usable", "P(fit)", "RUNTIME p50..p90", "$/h", "$/JOB p50..p90",
+    "START", "VERDICT",
+)  # fmt: skip
+RIGHT_ALIGNED = (0, 2, 8)
+
+FEASIBLE = frozenset({"chosen", "dearer", "slower", "dominated"})
+"""Reasons of candidates that would have done; every other reason rules a candidate out."""
+
+SHOWN_FEASIBLE = 8
+SHOWN_REJECTED = 6
+
+
+def plan_text(decision: Json, *, everything: bool = False) -> str:
+    """The whole plan. Without `everything`, the best few and the nearest misses, one of each reason first."""
+    shown = decision["candidates"] if everything else _worth_showing(decision["candidates"])
+    lines = [*_head(decision), ""]
+    if shown:
+        lines += columns(HEADER, [_row(number, candidate) for number, candidate in _numbered(shown)], right=RIGHT_ALIGNED)
+    return "\n".join([*lines, *_foot(decision, len(shown))])
+
+
+def candidate_cell(candidate: Json) -> str:
+    """A placement in a few words: `H100-SXM × 2`."""
+    return f"{candidate['gpu_type']} × {candidate['gpu_count']}"
+
+
+def _head(decision: Json) -> list[str]:
+    spec = decision["spec"]
+    lines = [f"Job        {job_line(spec)}", f"Predictor  {_predictor(decision)}"]
+    if memory := _memory(decision):
+        lines.append(f"VRAM/GPU   {memory}")
+    lines.append(f"Objective  {objective_line(spec)}     Constraints  {constraints_line(spec)}")
+    if decision["kind"] == "refusal":
+        lines.append(f"Refused    {decision['reason']}")
+    elif decision["kind"] == "wait":
+        lines.append(f"Waiting    {decision['reason']}")
+    return lines
+
+
+def _predictor(decision: Json) -> str:
+    parts = [decision["model_version"]]
+    if rows := decision.get("model_observations"):
+        parts.append(f"trained on {rows:,} observations")
+    domain = decision["in_domain"]
+    known = "unknown" if domain is None else "yes" if domain else "no (wider interval)"
+    basis = (_first_forecast(decision) or {}).get("basis")
+    return ", ".join(parts) + f"; in domain: {known}" + (f"; basis: {basis}" if basis else "")
+
+
+def _first_forecast(decision: Json) -> Json | None:
+    return next((c["forecast"] for c in decision["candidates"] if c["forecast"]), None)
+
+
+def _memory(decision: Json) -> str:
+    forecast = _first_forecast(decision)
+    if forecast is None or forecast["peak_vram_gib"]["p50"] is None:
+        return ""
+    peak = forecast["peak_vram_gib"]
+    text = f"p50 {gib(peak['p50'])}  p95 {gib(peak['p95'])} GiB"
+    if parts := forecast["vram_breakdown_gib"]:
+        named = [f"{name.replace('_', ' ')} {gib(value)}" for name, value in parts.items() if value and value >= 0.05]
+        text += f"   ({' + '.join(named)})"
+    return text
+
+
+def _worth_showing(candidates: Sequence[Json]) -> list[Json]:
+    feasible = [c for c in candidates if c["reason"] in FEASIBLE][:SHOWN_FEASIBLE]
+    misses = [c for c in candidates if c["reason"] not in FEASIBLE]
+    seen: set[str] = set()
+    first_of_reason = [c for c in misses if not (c["reason"] in seen or seen.add(c["reason"]))]  # type: ignore[func-returns-value]
+    others = [c for c in misses if not any(c is first for first in first_of_reason)]
+    chosen = (first_of_reason + others)[:SHOWN_REJECTED]
+    return feasible + [c for c in misses if any(c is one for one in chosen)]
+
+
+def _numbered(candidates: Iterable[Json]) -> Iterable[tuple[str, Json]]:
+    number = 0
+    for candidate in candidates:
+        feasible = candidate["reason"] in FEASIBLE
+        number += feasible
+        yield (str(number) if feasible else ABSENT), candidate
+
+
+def _row(number: str, candidate: Json) -> tuple[str, ...]:
+    forecast = candidate["forecast"]
+    runtime = forecast["runtime_s"] if forecast else {"p50": None, "p90": None}
+    cost = candidate["cost_usd"] or {"p50": None, "p90": None}
+    return (
+        number,
+        candidate["gpu_type"] + (" spot" if candidate["spot"] else ""),
+        str(candidate["gpu_count"]),
+        layout_label(candidate["layout"]),
+        " ".join(filter(None, (candidate["provider"], candidate["region"]))),
+        _vram(forecast),
+        probability(forecast["fit_probability"] if forecast else None),
+        span(duration(runtime["p50"]), duration(runtime["p90"])),
+        usd(candidate["usd_per_hour"]),
+        span(usd(cost["p50"]), usd(cost["p90"])),
+        _start(candidate),
+        verdict(candidate),
+    )
+
+
+def layout_label(layout: Json) -> str:
+    """`tp4 dp2 zero3`, or `-` on a single GPU."""
+    return Layout(**{**layout, "sharding": Sharding(layout["sharding"])}).label()
+
+
+def _vram(forecast: Json | None) -> str:
+    if forecast is None or forecast["peak_vram_gib"]["p95"] is None:
+        return ABSENT
+    return f"{gib(forecast['peak_vram_gib']['p95'])} / {gib(forecast['usable_vram_gib'])} GiB"
+
+
+def _start(candidate: Json) -> str:
+    if candidate["reason"] not in FEASIBLE:
+        return ABSENT
+    minutes = round(candidate["provision_s"] / 60)
+    return f"+{minutes} min" if minutes else "now"
+
+
+def verdict(candidate: Json) -> str:
+    """The verdict with its number."""
+    return _VERDICTS.get(candidate["reason"], "{reason_text}").format(
+        reason_text=candidate["reason_text"], percent=percent(candidate["reason_number"] or 0)
+    )
+
+
+_VERDICTS = {"chosen": "CHOSEN", "dearer": "{percent} cost", "slower": "{percent} time"}
+
+
+def _foot(decision: Json, shown: int) -> list[str]:
+    lines = []
+    if rejected := decision["rejected_by_reason"]:
+        by_number = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+        lines.append("Not chosen: " + ", ".join(f"{reason} {number:,}" for reason, number in by_number) + ".")
+    said = []
+    if fallback := decision.get("if_out_of_memory"):
+        budget = "within budget" if fallback["within_budget"] else "over budget"
+        said.append(f"If it runs out of memory: {candidate_cell(fallback)} ({budget}).")
+    if decision["price_date"]:
+        said.append(f"Prices of {decision['price_date']}.")
+    said.append(f"Shown {shown:,} of {decision['candidates_considered']:,} candidates.")
+    if decision.get("job_id") is None:
+        said.append("Nothing was reserved.")
+    return [*lines, " ".join(said)]
+
+
+def naive_line(decision: Json) -> str:
+    """What the lowest price per hour would have cost, if there was such a choice."""
+    choice, cost = decision["naive_choice"], decision["naive_cost_usd"]
+    if choice is None or cost is None:
+        return ""
+    return f"{candidate_cell(choice)} at ${usd(Decimal(cost))}"
