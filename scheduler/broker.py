@@ -38,6 +38,11 @@ class Broker:
         """The queue's name on this broker."""
         return f"{self.queue_prefix}.{kind}"
 
+    def queues(self) -> list[Queue]:
+        """Every queue, as kombu declares it."""
+        exchange = Exchange(self.queue_prefix, type="direct")
+        return [Queue(name, exchange, routing_key=name) for name in map(self.queue, QUEUE_KINDS)]
+
     def celery_settings(self) -> dict[str, Any]:
         """Celery's settings for reaching this broker, the same for senders and receivers."""
         return {
@@ -67,21 +72,23 @@ def broker_for(settings: Settings) -> Broker:
 
 def prepare(broker: Broker) -> None:
     """Make the queues, so that a message sent before the first worker listens is kept."""
-    exchange = Exchange(broker.queue_prefix, type="direct")
     with Connection(broker.url, transport_options=broker.transport_options, connect_timeout=4) as connection:
-        for name in map(broker.queue, QUEUE_KINDS):
-            Queue(name, exchange, routing_key=name)(connection.default_channel).declare()
+        for queue in broker.queues():
+            queue(connection.default_channel).declare()
 
 
-# These reach sqlalchemy.create_engine.
-_EMBEDDED_OPTIONS: dict[str, Any] = {
+# What kombu does when it must connect in order to send: it would try for ever, and hold up the relay's shutdown.
+_GIVE_UP_SOON: dict[str, Any] = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.5}
+
+# All but these reach sqlalchemy.create_engine.
+_EMBEDDED_OPTIONS: dict[str, Any] = _GIVE_UP_SOON | {
     "connect_args": {"options": f"-csearch_path={SCHEMA}"},
     "isolation_level": "AUTOCOMMIT",  # each operation is one statement; BEGIN and COMMIT would triple the round trips
     "pool_size": 1,
     "max_overflow": 4,
 }
 
-_REDIS_OPTIONS: dict[str, Any] = {
+_REDIS_OPTIONS: dict[str, Any] = _GIVE_UP_SOON | {
     # A message taken and not acknowledged is delivered again after this long. Tasks take seconds; the default
     # of an hour would keep a doorbell of a killed worker silent until the sweeper rings it.
     "visibility_timeout": 120,
@@ -90,6 +97,6 @@ _REDIS_OPTIONS: dict[str, Any] = {
     "health_check_interval": 10,
 }
 
-_AMQP_OPTIONS: dict[str, Any] = {
+_AMQP_OPTIONS: dict[str, Any] = _GIVE_UP_SOON | {
     "confirm_publish": True,  # without it a publish into a dying connection reports success
 }

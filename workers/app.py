@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from celery import Celery
 from celery.signals import worker_process_init
-from kombu import Exchange, Queue
 
-from scheduler.broker import QUEUE_KINDS, Broker
+from scheduler.broker import Broker
+from scheduler.dispatch import QUEUE_OF
 
 app = Celery("pythia")
 """Tasks register here when their modules are imported; `configure` gives it a broker when a worker starts."""
@@ -14,12 +14,10 @@ app = Celery("pythia")
 
 def configure(celery: Celery, broker: Broker) -> None:
     """Put an app on a broker, with our queues and habits."""
-    exchange = Exchange(broker.queue_prefix, type="direct")
     celery.conf.update(
         **broker.celery_settings(),
-        task_queues=[Queue(name, exchange, routing_key=name) for name in map(broker.queue, QUEUE_KINDS)],
-        # A task belongs to the queue that is the first part of its name: dispatch.launch, poll.attempt …
-        task_routes={f"{kind}.*": {"queue": broker.queue(kind)} for kind in QUEUE_KINDS},
+        task_queues=broker.queues(),
+        task_routes={task: {"queue": broker.queue(kind)} for task, kind in QUEUE_OF.items()},
         task_default_queue=broker.queue("maintenance"),
         task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
         task_serializer="json",

@@ -15,19 +15,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from celery import Celery
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
-from scheduler.broker import Broker, broker_for, prepare
+from scheduler.broker import broker_for, prepare
+from scheduler.dispatch import CeleryDispatcher
 from scheduler.settings import Settings
 from tests.support.brokers import BROKERS, broker_settings
-from workers.app import configure
-
-
-def sender_on(broker: Broker) -> Celery:
-    app = Celery("sender", set_as_current=False)
-    configure(app, broker)
-    return app
 
 
 @pytest.fixture(params=BROKERS)
@@ -47,11 +41,11 @@ def noting_worker(
         "PYTHIA_QUEUE_PREFIX": settings.queue_prefix,
     }
     command = [sys.executable, "-m", "tests.support.noting_worker", str(concurrency), name]
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def words_in(notes: Path, expected: int, within_s: float = 30.0) -> list[str]:
@@ -63,11 +57,17 @@ def words_in(notes: Path, expected: int, within_s: float = 30.0) -> list[str]:
     return notes.read_text().splitlines() if notes.exists() else []
 
 
+def waiting(connection: Connection, queue: str) -> str | None:
+    """The name of the next task in a queue, None if it is empty."""
+    message = connection.default_channel.basic_get(queue, no_ack=True)
+    return None if message is None else str(message.headers["task"])
+
+
 def test_two_workers_answer_each_message_once(settings: Settings, tmp_path: Path) -> None:
-    notes, sender = tmp_path / "notes", sender_on(broker_for(settings))
+    notes, sender = tmp_path / "notes", CeleryDispatcher(broker_for(settings))
     with noting_worker(settings, notes, "one@test"), noting_worker(settings, notes, "two@test"):
         for number in range(100):
-            sender.send_task("dispatch.note", args=[f"word-{number}"])
+            sender.send("note", "dispatch", {"word": f"word-{number}"})
         lines = words_in(notes, expected=100)
     assert Counter(line.split()[0] for line in lines) == {f"word-{number}": 1 for number in range(100)}
     assert len({line.split()[1] for line in lines}) == 2, "one of two idle workers got nothing"
@@ -75,20 +75,27 @@ def test_two_workers_answer_each_message_once(settings: Settings, tmp_path: Path
 
 def test_a_message_waits_for_a_worker_that_is_not_there_yet(settings: Settings, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
-    sender_on(broker_for(settings)).send_task("dispatch.note", args=["early"])
+    CeleryDispatcher(broker_for(settings)).send("note", "dispatch", {"word": "early"})
     with noting_worker(settings, notes, "late@test"):
         assert [line.split()[0] for line in words_in(notes, expected=1)] == ["early"]
 
 
-def test_a_task_goes_to_the_queue_of_its_kind_of_work(settings: Settings) -> None:
+def test_a_message_lies_in_the_queue_of_its_kind_of_work(settings: Settings) -> None:
     broker = broker_for(settings)
-    sender_on(broker).send_task("poll.attempt", args=[])
+    CeleryDispatcher(broker).send("note", "poll", {"word": "x"})
     with Connection(broker.url, transport_options=broker.transport_options) as connection:
-        sizes = {
-            kind: connection.default_channel.queue_declare(broker.queue(kind), passive=True).message_count
-            for kind in ("dispatch", "poll", "maintenance")
-        }
-    assert sizes == {"dispatch": 0, "poll": 1, "maintenance": 0}
+        assert waiting(connection, broker.queue("poll")) == "note"
+        assert waiting(connection, broker.queue("dispatch")) is None
+        assert waiting(connection, broker.queue("maintenance")) is None
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
+def test_a_broker_that_is_gone_is_an_error_within_seconds(url: str) -> None:
+    broker = broker_for(Settings(broker_url=url))
+    started = time.monotonic()
+    with pytest.raises(OperationalError, match="refused"):
+        CeleryDispatcher(broker).send("note", "dispatch", {"word": "lost"})
+    assert time.monotonic() - started < 10
 
 
 def test_many_processes_may_open_an_untouched_embedded_broker_at_once(empty_database_url: str) -> None:

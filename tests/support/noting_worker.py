@@ -17,7 +17,7 @@ app = Celery("noting")
 configure(app, broker)
 
 
-@app.task(name="dispatch.note")
+@app.task(name="note")
 def note(word: str) -> None:
     """Append one line; a single small write is atomic between processes."""
     with Path(os.environ["NOTES"]).open("a", encoding="utf-8") as file:
