@@ -7,6 +7,7 @@ values that the predictor computes with.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -249,16 +250,11 @@ def _training(spec: TrainingSpec, models: ModelSource, software: Software) -> Tr
         fused_loss=notes.default("fused_loss", spec.fused_loss, False),
         optimizer_offload=spec.optimizer_offload is not None,
         pure_low_precision=pure,
-        train_embeddings=notes.default("train_embeddings", spec.train_embeddings, not adapters)
+        # full training updates them unless told otherwise; adapters leave them frozen unless told otherwise
+        train_embeddings=notes.default("train_embeddings", spec.train_embeddings, False)
         if adapters
-        else bool(spec.train_embeddings is None or spec.train_embeddings),
-        software=Software(
-            engine=engine,
-            version=software.version,
-            kernels=software.kernels,
-            scenario=software.scenario,
-            tuner=software.tuner,
-        ),
+        else spec.train_embeddings is not False,
+        software=replace(software, engine=engine),
         assumptions=tuple(notes),
     )
 
@@ -289,12 +285,6 @@ def _inference(spec: InferenceSpec, models: ModelSource, software: Software) -> 
         cached_prefix_length=spec.cached_prefix_length,
         max_batch_size=spec.max_batch_size,
         engine=engine.lower(),
-        software=Software(
-            engine=engine.lower(),
-            version=software.version,
-            kernels=software.kernels,
-            scenario=software.scenario,
-            tuner=software.tuner,
-        ),
+        software=replace(software, engine=engine.lower()),
         assumptions=tuple(notes),
     )
