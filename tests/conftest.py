@@ -6,10 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings as hypothesis_settings
 
 from scheduler.settings import Settings
 from tests.support.brokers import BROKERS, broker_settings
 from tests.support.postgres import SERVERS, PostgresServer, running_server
+
+# a property says what holds, never how fast: the machines that run it are shared
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
