@@ -5,6 +5,7 @@ Read once at each edge (`load_settings`) and handed on; nothing below the edges 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -87,6 +88,13 @@ class Settings(BaseSettings):
                 "no database is named: set PYTHIA_DATABASE_URL, or run `pythia up` for an embedded one"
             )
         return self.database_url
+
+    def environment(self) -> dict[str, str]:
+        """Our environment for a child process, with exactly these settings in it."""
+        variables = {f"PYTHIA_{name.upper()}" for name in type(self).model_fields}
+        inherited = {name: value for name, value in os.environ.items() if name.upper() not in variables}
+        values = self.model_dump(mode="json", exclude_none=True)
+        return inherited | {f"PYTHIA_{name.upper()}": str(value) for name, value in values.items()}
 
     @property
     def data_path(self) -> Path:

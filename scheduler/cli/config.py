@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictor.errors import PythiaError
+from scheduler.embedded.keys import write_private
 
 DEFAULT_URL = "http://127.0.0.1:8321"
 
@@ -55,10 +56,5 @@ def read_config(path: Path) -> dict[str, str]:
 def write_config(path: Path, *, url: str, api_key: str) -> None:
     """Replace the file whole, readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    # 0600 from the first byte: a chmod afterwards would leave a moment in which others can read the key
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        # JSON strings are valid TOML basic strings
-        file.write(f"url = {json.dumps(url)}\napi_key = {json.dumps(api_key)}\n")
-    draft.replace(path)
+    # JSON strings are valid TOML basic strings
+    write_private(path, f"url = {json.dumps(url)}\napi_key = {json.dumps(api_key)}\n")

@@ -19,6 +19,7 @@ from typer.main import get_group
 from predictor.errors import PythiaError
 
 COMMANDS: Mapping[str, str] = {
+    "up": "scheduler.cli.up:up",
     "worker": "scheduler.cli.worker:worker",
     "db": "scheduler.cli.db:app",
 }
