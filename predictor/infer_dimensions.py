@@ -21,7 +21,9 @@ UNEXPLAINED = 0.02
 _SMALL_MODEL = 10**9
 _SMALL_VOCABULARY, _LARGE_VOCABULARY = 50_257, 128_256  # GPT-2's and Llama 3's
 _TIED_BELOW = 4 * 10**9  # most models under it share the embedding (Llama 3.2, Qwen2.5, Gemma)
-_HEAD_DIM, _SMALL_HEAD_DIM = 128, 64
+_WIDTH_STEPS = ((3072, 1024), (1024, 512), (256, 256), (0, 64))  # so that heads divide over 8, 4 or 4 GPUs
+_MIXTURE_BELOW = 0.8  # a smaller share of active parameters means experts; a tower leaves more
+_USUAL_EXPERTS_PER_TOKEN = 2  # Mixtral
 _HIDDEN_PER_LAYER = 110  # width over depth: 128 in Llama 7B, 102 in 70B, 85 in GPT-3 XL
 
 
@@ -58,19 +60,29 @@ def _depth_and_width(known: RawDimensions, notes: Assumptions, total: int | None
     layers, hidden = known.optional("num_hidden_layers"), known.optional("hidden_size")
     if layers is not None and hidden is not None:
         return layers, hidden
-    size = known.optional("num_active_parameters") or total
-    if size is None or total is None:
+    if total is None:
         raise known.refuse("an architecture needs num_parameters, or hidden_size and num_hidden_layers")
+    size = _active_size(known, total)
     if hidden is None:
         depth = layers or (size / (12 * _HIDDEN_PER_LAYER**2)) ** (1 / 3)
         width = (size / (12 * depth)) ** 0.5
-        unit = _HEAD_DIM if width >= 1024 else _SMALL_HEAD_DIM
+        unit = next(unit for least, unit in _WIDTH_STEPS if width >= least)
         hidden = notes.take("hidden_size", unit * max(1, round(width / unit)), "usual for this size")
     if layers is None:
-        layers = notes.take(
-            "num_hidden_layers", min(1000, max(1, round(size / (12 * hidden**2)))), "usual for this size"
-        )
+        usual = max(1, round(size / (12 * hidden**2)))
+        usual = 4 * round(usual / 4) if usual > 8 else usual  # so that pipelines of 2 and 4 stages divide them
+        layers = notes.take("num_hidden_layers", min(1000, usual), "usual for this size")
     return layers, hidden
+
+
+def _active_size(known: RawDimensions, total: int) -> float:
+    """Roughly what one token passes through: the routed experts hold nine tenths of a mixture."""
+    active = known.optional("num_active_parameters")
+    experts = known.optional("num_experts")
+    if active is not None or not experts:
+        return active or total
+    per_token = known.optional("num_experts_per_tok") or _USUAL_EXPERTS_PER_TOKEN
+    return total * (0.1 + 0.9 * min(1.0, per_token / experts))
 
 
 def _vocabulary(known: RawDimensions, notes: Assumptions, total: int | None, hidden: int) -> int:
@@ -86,7 +98,7 @@ def _vocabulary(known: RawDimensions, notes: Assumptions, total: int | None, hid
 
 def _mlp(known: RawDimensions, notes: Assumptions, layers: int, hidden: int) -> dict[str, Any]:
     """Widths not given are 0 here, and settled once the rest can be counted."""
-    experts = known.optional("num_experts") or 0
+    experts, per_token = _experts(known, notes)
     first_dense = known.optional("first_k_dense_layers") or 0
     moe_layers = known.optional("num_moe_layers")
     if moe_layers is None:
@@ -96,11 +108,6 @@ def _mlp(known: RawDimensions, notes: Assumptions, layers: int, hidden: int) -> 
         dense_layers = max(0, layers - moe_layers)
     if max(moe_layers, dense_layers, first_dense) > layers or (moe_layers and not experts):
         raise known.refuse("the dense and expert layers do not add up to num_hidden_layers")
-    per_token = known.optional("num_experts_per_tok")
-    if per_token is None:
-        per_token = notes.take("num_experts_per_tok", min(2, experts), "usual") if experts else 0
-    if per_token > experts:
-        raise known.refuse(f"num_experts_per_tok is {per_token}, above num_experts {experts}")
     width = known.optional("moe_intermediate_size") or 0
     if experts and not width and known.optional("intermediate_size"):
         width = notes.take("moe_intermediate_size", known.optional("intermediate_size") or 0, "as intermediate_size")
@@ -119,6 +126,23 @@ def _mlp(known: RawDimensions, notes: Assumptions, layers: int, hidden: int) -> 
         "shared_expert_intermediate_size": shared * width if shared_width is None else shared_width,
         "first_k_dense_layers": first_dense,
     }
+
+
+def _experts(known: RawDimensions, notes: Assumptions) -> tuple[int, int]:
+    """Routed experts of a layer, and how many of them a token is sent to."""
+    experts, per_token = known.optional("num_experts"), known.optional("num_experts_per_tok")
+    total, active = known.optional("num_parameters"), known.optional("num_active_parameters")
+    if experts is None and total and active and active < _MIXTURE_BELOW * total and "intermediate_size" not in known:
+        experts = notes.take("num_experts", max(64, per_token or 0), "num_active_parameters is below num_parameters")
+        if per_token is None:
+            per_token = notes.take("num_experts_per_tok", 8, "usual of 64 experts")
+    if not experts:
+        return 0, 0
+    if per_token is None:
+        per_token = notes.take("num_experts_per_tok", min(_USUAL_EXPERTS_PER_TOKEN, experts), "usual")
+    if per_token > experts:
+        raise known.refuse(f"num_experts_per_tok is {per_token}, above num_experts {experts}")
+    return experts, per_token
 
 
 def _settle_by_habit(known: RawDimensions, notes: Assumptions, drawn: Dimensions) -> Dimensions:
