@@ -1,0 +1,44 @@
+# Everything a newcomer or CI needs. PYTHON names the interpreter (3.11 or newer) that the environment is made of.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check lock
+
+help: ## Say what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with the pinned dependencies and the pythia command
+
+# The stamp is younger than what it was made from, so a second run has nothing to do.
+$(READY): requirements.lock pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pythia needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ": name another with make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned dependencies into $(VENV) (once, a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Watch Pythia predict, place, dispatch, run and learn (under two minutes)
+	@$(BIN)/pythia demo
+
+up: $(READY) ## Run Pythia on this machine until Ctrl-C
+	@$(BIN)/pythia up
+
+test: $(READY) ## Run the tests (PYTHIA_TEST_DATABASE_URL, …_REDIS_URL and …_AMQP_URL add real services)
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, formatting, types, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: ## Resolve requirements.lock anew from pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --no-annotate --quiet --output-file requirements.lock
