@@ -71,23 +71,26 @@ class Client:
         return self.call("GET", path, query={key: value for key, value in query.items() if value is not None})
 
     def post(self, path: str, body: object, headers: Mapping[str, str] | None = None) -> Any:
-        """Send a body and return the answer."""
-        return self.call("POST", path, body=body, headers=headers)
+        """Send a JSON body and return the answer."""
+        sent = {**(headers or {}), "Content-Type": "application/json"}
+        return self.call("POST", path, content=_encoded(body), headers=sent)
+
+    def upload(self, path: str, content: bytes, media_type: str) -> Any:
+        """Send a file as it is."""
+        return self.call("POST", path, content=content, headers={"Content-Type": media_type})
 
     def call(
         self,
         method: str,
         path: str,
         *,
-        body: object = None,
+        content: bytes | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One call; RefusedByServer carries the server's sentence."""
-        content = None if body is None else _encoded(body)
-        sent = dict(headers or {}) | ({"Content-Type": "application/json"} if content is not None else {})
         try:
-            response = self._http.request(method, path, content=content, params=query, headers=sent)
+            response = self._http.request(method, path, content=content, params=query, headers=headers)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if response.is_error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scheduler.cli.wording import count, duration, moment, usd
@@ -89,7 +89,7 @@ def _short(value: object) -> str:
     return count(value) if isinstance(value, int | float) and abs(value) >= 1000 else f"{value}"
 
 
-def _joined(said: list[str | None]) -> str:
+def _joined(said: Sequence[str | None]) -> str:
     return ", ".join(part for part in said if part)
 
 

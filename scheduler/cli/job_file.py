@@ -20,7 +20,7 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that keeps timestamps as text (the spec reads them itself) and refuses a repeated key."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
         if repeated:
             raise yaml.MarkedYAMLError(problem=f"{repeated[0]!r} stands there twice", problem_mark=node.start_mark)

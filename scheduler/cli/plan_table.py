@@ -34,7 +34,8 @@ def plan_text(decision: Json, *, everything: bool = False) -> str:
     shown = decision["candidates"] if everything else _worth_showing(decision["candidates"])
     lines = [*_head(decision), ""]
     if shown:
-        lines += columns(HEADER, [_row(number, candidate) for number, candidate in _numbered(shown)], right=RIGHT_ALIGNED)
+        rows = [_row(number, candidate) for number, candidate in _numbered(shown)]
+        lines += columns(HEADER, rows, right=RIGHT_ALIGNED)
     return "\n".join([*lines, *_foot(decision, len(shown))])
 
 
@@ -85,11 +86,10 @@ def _memory(decision: Json) -> str:
 def _worth_showing(candidates: Sequence[Json]) -> list[Json]:
     feasible = [c for c in candidates if c["reason"] in FEASIBLE][:SHOWN_FEASIBLE]
     misses = [c for c in candidates if c["reason"] not in FEASIBLE]
-    seen: set[str] = set()
-    first_of_reason = [c for c in misses if not (c["reason"] in seen or seen.add(c["reason"]))]  # type: ignore[func-returns-value]
-    others = [c for c in misses if not any(c is first for first in first_of_reason)]
-    chosen = (first_of_reason + others)[:SHOWN_REJECTED]
-    return feasible + [c for c in misses if any(c is one for one in chosen)]
+    first_of = {c["reason"]: place for place, c in reversed(list(enumerate(misses)))}
+    firsts = sorted(first_of.values())
+    others = [place for place in range(len(misses)) if place not in firsts]
+    return feasible + [misses[place] for place in sorted([*firsts, *others][:SHOWN_REJECTED])]
 
 
 def _numbered(candidates: Iterable[Json]) -> Iterable[tuple[str, Json]]:

@@ -1,0 +1,144 @@
+"""From the values of the services to the bodies that are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from scheduler.api.schemas.common import usd
+from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut
+from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, SubmittedOut
+from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView
+
+
+def job_summary(job: JobView) -> JobSummary:
+    """A line of a list."""
+    return JobSummary(**_summary(job))
+
+
+def job(view: JobView) -> JobOut:
+    """A whole job."""
+    return JobOut(**_summary(view), spec=dict(view.spec))
+
+
+def submitted(view: JobView, made: DecisionView) -> SubmittedOut:
+    """A job just taken, with the decision made for it."""
+    return SubmittedOut(**_summary(view), spec=dict(view.spec), decision=decision(made))
+
+
+def _summary(job: JobView) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "state": job.state,
+        "reason": job.reason,
+        "labels": dict(job.spec.get("labels") or {}),
+        "priority": job.priority,
+        "attempts_made": job.attempts_made,
+        "max_attempts": job.max_attempts,
+        "spent_usd": usd(job.spent_micros),
+        "simulated": job.simulated,
+        "created_at": job.created_at,
+        "ended_at": job.ended_at,
+    }
+
+
+def decision(view: DecisionView) -> DecisionOut:
+    """A decision with its candidates."""
+    return DecisionOut(
+        id=view.id,
+        job_id=view.job_id,
+        number=view.number,
+        kind=view.kind,
+        reason=view.reason,
+        objective=view.objective,
+        spec=dict(view.spec),
+        model_version=view.model_version,
+        in_domain=view.in_domain,
+        candidates_considered=view.candidates_considered,
+        rejected_by_reason=dict(view.rejected_by_reason),
+        price_date=view.price_date,
+        naive_choice=None if view.naive_choice is None else dict(view.naive_choice),
+        naive_cost_usd=usd(view.naive_cost_micros),
+        prediction_ms=view.prediction_ms,
+        decided_at=view.decided_at,
+        candidates=[candidate(one) for one in view.candidates],
+    )
+
+
+def candidate(view: CandidateView) -> CandidateOut:
+    """One candidate."""
+    return CandidateOut(
+        rank=view.rank,
+        offer_id=view.offer_id,
+        provider=view.provider,
+        region=view.region,
+        country=view.country,
+        gpu_type=view.gpu_type,
+        gpu_count=view.gpu_count,
+        layout=dict(view.layout),
+        spot=view.spot,
+        usd_per_hour=usd(view.micros_per_gpu_hour * view.gpu_count),
+        price_date=view.price_date,
+        forecast=None if view.forecast is None else dict(view.forecast),
+        cost_usd=_cost(view),
+        verdict=view.verdict,
+        reason=view.reason,
+        reason_number=view.reason_number,
+        reason_text=view.reason_text,
+    )
+
+
+def _cost(view: CandidateView) -> CostOut | None:
+    figures = (view.cost_p50_micros, view.cost_p90_micros, view.expected_cost_micros)
+    if None in figures:
+        return None
+    p50, p90, expected = (cast(str, usd(figure)) for figure in figures)
+    return CostOut(p50=p50, p90=p90, expected=expected)
+
+
+def attempt(view: AttemptView) -> AttemptOut:
+    """One try."""
+    return AttemptOut(
+        id=view.id,
+        number=view.number,
+        state=view.state,
+        outcome=view.outcome,
+        reason=view.reason,
+        exit_code=view.exit_code,
+        backend=view.backend,
+        provider=view.provider,
+        region=view.region,
+        gpu_type=view.gpu_type,
+        gpu_count=view.gpu_count,
+        layout=dict(view.layout),
+        spot=view.spot,
+        usd_per_hour=cast(str, usd(view.micros_per_gpu_hour * view.gpu_count)),
+        forecast=dict(view.forecast),
+        reserved_at=view.reserved_at,
+        claimed_at=view.claimed_at,
+        started_at=view.started_at,
+        running_at=view.running_at,
+        ended_at=view.ended_at,
+        runtime_s=view.runtime_s,
+        billed_s=view.billed_s,
+        cost_usd=usd(view.cost_micros),
+        peak_vram_gib=view.peak_vram_gib,
+        vram_metric=view.vram_metric,
+        peak_allocated_gib=view.peak_allocated_gib,
+        peak_rss_gib=view.peak_rss_gib,
+        simulated=view.simulated,
+    )
+
+
+def event(view: EventView) -> EventOut:
+    """Something that happened."""
+    return EventOut(
+        id=view.id,
+        attempt_id=view.attempt_id,
+        kind=view.kind,
+        from_state=view.from_state,
+        to_state=view.to_state,
+        data=dict(view.data),
+        at=view.at,
+    )

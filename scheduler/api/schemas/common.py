@@ -1,0 +1,39 @@
+"""What bodies share: money, pages, the base of everything sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from scheduler.domain.money import micros_to_usd
+
+T = TypeVar("T")
+
+Usd = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="Dollars as decimal text", examples=["10.42"])]
+
+
+class Out(BaseModel):
+    """Something we send; a field that has nothing to say is null, never absent."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class Page(Out, Generic[T]):
+    """Some of a list, newest first, and where the rest begins."""
+
+    items: list[T]
+    next: str | None = Field(description="Give it as `after` for the following page; null on the last one")
+
+
+def usd(micros: int | None) -> str | None:
+    """Micro-dollars as decimal text, exact."""
+    return None if micros is None else plain(micros_to_usd(micros))
+
+
+def plain(amount: Decimal) -> str:
+    """Decimal text without an exponent and with at least cents."""
+    text = f"{amount:f}"
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
