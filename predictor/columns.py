@@ -98,7 +98,15 @@ class TrainingColumns:
     fused_blocks: Flags
     """Norms, rotary embedding and activation functions are fused kernels, which keep less."""
     megatron: Flags
-    """Megatron's way: sequence parallelism with TP, vocabulary-parallel loss, FP32 gradients in one buffer."""
+    """Megatron's way: vocabulary-parallel loss, FP32 gradients in one buffer that lives through the step."""
+    sequence_parallel: Flags
+    """Tensor-parallel ranks split norms and residuals too."""
+    autocast: Flags
+    """FP32 weights, cast to the compute type as they are used."""
+    whole_gradients: Flags
+    """Gradients that accumulate under FSDP are held whole until the last pass (accelerate's no_sync)."""
+    habitual_precision: Flags
+    """Nobody said whether there is an FP32 copy: the habit of the software was assumed."""
     offload: Flags
     """Optimizer states live in host memory."""
     compute_tflops: Floats

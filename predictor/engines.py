@@ -19,12 +19,23 @@ class Trainer:
     gradient_bytes: float
     master_bytes: float
     megatron: bool = False
-    """Sequence parallelism beside TP, vocabulary-parallel loss, fused kernels, gradients in one FP32 buffer."""
+    """Vocabulary-parallel loss, fused kernels, gradients in one FP32 buffer that lives through the step."""
+    sequence_parallel: bool = False
+    """Norms and residuals are split over the tensor-parallel ranks too, where nobody says otherwise."""
     fused_kernels: bool = False
+    autocast: bool = False
+    """Parameters are FP32 and cast as they are used."""
+    whole_gradients: bool = False
+    """While gradients accumulate, sharded data parallelism does not reduce them: every rank holds all (no_sync)."""
 
 
-_AUTOCAST = Trainer(weight_bytes=4, gradient_bytes=4, master_bytes=0)
-"""FP32 parameters, cast as they are used (torch.amp, FSDP MixedPrecision)."""
+_AUTOCAST = Trainer(weight_bytes=4, gradient_bytes=4, master_bytes=0, autocast=True, whole_gradients=True)
+"""FP32 parameters, cast as they are used (torch.amp)."""
+
+_MEGATRON_RECIPES = Trainer(
+    weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, sequence_parallel=True, fused_kernels=True
+)
+"""NeMo's recipes turn sequence parallelism on wherever tensors are split; Megatron-LM leaves it off."""
 
 _TRAINERS = {
     "transformers": _AUTOCAST,
@@ -35,8 +46,9 @@ _TRAINERS = {
     "deepspeed": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4),
     "internlm": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4, fused_kernels=True),
     # Megatron Core, distributed optimizer guide: 18 bytes, 6 + 12/d when sharded
+    "megatron-bridge": _MEGATRON_RECIPES,
     "megatron": Trainer(weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, fused_kernels=True),
-    "nemo": Trainer(weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, fused_kernels=True),
+    "nemo": _MEGATRON_RECIPES,
 }
 
 
@@ -75,18 +87,27 @@ _ENGINES = {
 }
 
 _OLD_TRANSFORMERS = ServingEngine(paged=False, keeps_prompt_logits=True)
+_OLD_TENSORRT_LLM = ServingEngine(paged=False)
+"""Before 0.11 an engine was built for its largest batch, and ran all of its prompts in one pass."""
 
 
 def find_serving_engine(engine: str, software: Software) -> ServingEngine:
     """The habits of a serving engine, matched by prefix; Transformers changed its own in 4.45 (September 2024)."""
     if engine.startswith(("transformers", "huggingface")):
         return _OLD_TRANSFORMERS if _is_before_last_logits(software.version) else _ENGINES["transformers"]
+    if engine.startswith("tensorrt-llm") and _is_before(software.version, (0, 11)):
+        return _OLD_TENSORRT_LLM
     return next((habits for prefix, habits in _ENGINES.items() if engine.startswith(prefix)), _VLLM)
 
 
 def is_known_engine(engine: str) -> bool:
     """False where `find_serving_engine` falls back to the habits of vLLM."""
     return engine.startswith(("huggingface", *_ENGINES))
+
+
+def _is_before(version: str, bound: tuple[int, int]) -> bool:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < bound
 
 
 def _is_before_last_logits(version: str) -> bool:

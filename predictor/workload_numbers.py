@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from predictor.engines import find_serving_engine, find_trainer
+from dataclasses import dataclass
+
+from predictor.engines import Trainer, find_serving_engine, find_trainer
 from predictor.lora import lora_parameters
 from predictor.optimizers import ADAMW, find_optimizer
 from predictor.rates import RATE_CODES
@@ -45,15 +47,10 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
     trainer = find_trainer(w.software.engine)
     width = max(2.0, w.precision.nominal_bytes)  # FP8 and FP4 training keeps 16-bit weights and activations
     stored = width if w.pure_low_precision or width == 4.0 else trainer.weight_bytes
-    adapters = 0.0 if full else lora_parameters(w.architecture, w.lora_rank, w.lora_target_modules)
-    a = w.architecture
-    vocabulary_parameters = a.embedding_params + a.lm_head_params
-    if full:
-        trained = float(a.num_parameters - (0 if w.train_embeddings else vocabulary_parameters))
-    else:
-        trained = adapters + (vocabulary_parameters if w.train_embeddings else 0)
-    low = w.pure_low_precision and full and width < 4.0
-    prepared = w.quantization is Quantization.NF4 and not any(k in w.software.kernels for k in ("accelerated",))
+    trained = _trained(w, trainer, stored)
+    kernels = w.software.kernels.lower()
+    # plug-ins that load their own quantised base skip PEFT's preparation
+    prepared = w.quantization is Quantization.NF4 and "accelerated" not in kernels
     return {
         "sequence": w.sequence_length,
         "micro_batch": w.micro_batch_size,
@@ -65,26 +62,30 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
         "quantized": w.quantization is not None,
         "prepared_kbit": prepared,
         "lora_rank": w.lora_rank,
-        "lora_parameters": adapters,
-        "trained_parameters": trained,
+        "lora_parameters": trained.adapters,
+        "trained_parameters": trained.adapters + trained.others,
         "train_embeddings": w.train_embeddings,
         "compute_bytes": width,
         "base_bytes": QUANTIZED_BYTES[w.quantization] if w.quantization else stored,
         "weight_bytes": 4.0 if prepared else stored,
-        # PEFT keeps adapters in FP32 whatever the base (autocast_adapter_dtype)
-        "trained_weight_bytes": stored if full else 4.0,
-        "gradient_bytes": _gradient_bytes(full, low, width, trainer.gradient_bytes),
-        "master_bytes": trainer.master_bytes if full and not low and width < 4.0 else 0.0,
-        "state_bytes": _state_bytes(w, width if low else 4.0),
+        "trained_weight_bytes": trained.mean(4.0, stored),
+        "gradient_bytes": trained.mean(4.0, trained.gradient_bytes),
+        "master_bytes": trained.master_bytes,
+        "state_bytes": _state_bytes(w, trained.mean(4.0, trained.state_width)),
         # the multi-tensor AdamW of PyTorch holds one temporary as wide as the states while it steps
-        "step_copy_bytes": width if low else 4.0,
+        "step_copy_bytes": trained.mean(4.0, trained.state_width),
         "eight_bit_matmul": w.precision in (Precision.FP8, Precision.FP4),
         "checkpointing": CHECKPOINTING_CODES[w.gradient_checkpointing],
         "attention": ATTENTION_CODES[w.attention],
         "fused_loss": w.fused_loss,
-        "lean_loss": any(kernel in w.software.kernels for kernel in _LEAN_LOSS_KERNELS),
-        "fused_blocks": trainer.fused_kernels or any(kernel in w.software.kernels for kernel in _FUSING_KERNELS),
+        "lean_loss": any(kernel in kernels for kernel in _LEAN_LOSS_KERNELS),
+        "fused_blocks": trainer.fused_kernels or any(kernel in kernels for kernel in _FUSING_KERNELS),
         "megatron": trainer.megatron,
+        # Megatron Core demands sequence parallelism where experts and tensors are both split
+        "sequence_parallel": trainer.sequence_parallel or (trainer.megatron and w.architecture.num_moe_layers > 0),
+        "autocast": trainer.autocast and not w.pure_low_precision and width < 4.0,
+        "whole_gradients": trainer.whole_gradients,
+        "habitual_precision": any(note.startswith("pure_low_precision:") for note in w.assumptions),
         "offload": w.optimizer_offload,
         "precision": RATE_CODES[w.precision],
     }
@@ -113,10 +114,39 @@ def inference_numbers(w: InferenceWorkload) -> dict[str, float]:
     }
 
 
-def _gradient_bytes(full: bool, low: bool, width: float, habit: float) -> float:
-    if not full or width == 4.0:
-        return 4.0
-    return width if low else habit
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """What is trained: adapters, which PEFT keeps in FP32 whatever the base, and parameters of the model itself."""
+
+    adapters: float
+    others: float
+    gradient_bytes: float
+    master_bytes: float
+    state_width: float
+    """Of the parameters that are no adapters, as are the two above."""
+
+    def mean(self, of_adapters: float, of_others: float) -> float:
+        """Weighted by parameters."""
+        share = self.adapters / max(1.0, self.adapters + self.others)
+        return share * of_adapters + (1.0 - share) * of_others
+
+
+def _trained(w: TrainingWorkload, trainer: Trainer, stored: float) -> _Trained:
+    a = w.architecture
+    vocabulary = a.embedding_params + a.lm_head_params
+    low = stored < 4.0 and (w.pure_low_precision or w.method is not Method.FULL)
+    if w.method is Method.FULL:
+        adapters, others = 0.0, float(a.num_parameters - (0 if w.train_embeddings else vocabulary))
+    else:
+        adapters = lora_parameters(a, w.lora_rank, w.lora_target_modules)
+        others = float(vocabulary if w.train_embeddings else 0)
+    return _Trained(
+        adapters=adapters,
+        others=others,
+        gradient_bytes=stored if low or stored == 4.0 else trainer.gradient_bytes,
+        master_bytes=0.0 if low or stored == 4.0 else trainer.master_bytes,
+        state_width=stored if low else 4.0,
+    )
 
 
 def _state_bytes(w: TrainingWorkload, natural: float) -> float:

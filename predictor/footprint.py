@@ -1,0 +1,46 @@
+"""The peak memory of the fullest GPU as arithmetic gives it, in parts, and how each kind of reading sees it.
+
+The same run reads differently: *allocated* counts tensors, *reserved* adds what the caching allocator
+holds back, *driver* adds the CUDA context and communication buffers. A row's peak is for the reading it
+asks; its `overhead` is the part that is no tensor of the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.gather import Floats
+
+GIB = 2.0**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """GiB on the fullest GPU, one cell per question; the six parts add up to `peak_gib`."""
+
+    weights: Floats
+    gradients: Floats
+    optimizer: Floats
+    activations: Floats
+    kv_cache: Floats
+    overhead: Floats
+    need_gib: Floats
+    """What the card must offer: the driver's reading without a cache that merely grows into free memory."""
+    batch: Floats
+    """Inference: sequences in flight over all replicas, as asked or chosen here. Training: sequences of one pass."""
+
+    @property
+    def peak_gib(self) -> Floats:
+        """The sum of the parts: the peak as the row's metric reads it."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.kv_cache + self.overhead
+
+
+def context_gib(gpus: Floats) -> Floats:
+    """CUDA context with loaded kernels, and NCCL's buffers where GPUs talk to each other.
+
+    An idle PyTorch process with cuBLAS on A100 and H100 reads 0.45 to 0.6 GiB; NCCL adds some 0.1 GiB for each of the
+    few rings and trees a rank takes part in (4 MiB x channels x peers, NCCL_BUFFSIZE).
+    """
+    return 0.5 + np.where(gpus > 1, 0.6, 0.0)
