@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scheduler.settings import load_settings
+from scheduler.settings import Settings, load_settings
 
 app = typer.Typer(
     rich_markup_mode=None, add_completion=False, help="The database's schema: upgrade it, or say where it stands."
@@ -18,19 +18,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command()
 def upgrade(as_json: AsJson = False) -> None:
-    """Bring the database of PYTHIA_DATABASE_URL to the newest schema; several at once wait for each other."""
+    """Bring the database to the newest schema and make its first API key; several at once wait for each other."""
     from scheduler.broker import broker_for, prepare  # noqa: PLC0415
+    from scheduler.services.api_keys import ensure_default_key  # noqa: PLC0415
+    from scheduler.storage.engine import make_engine  # noqa: PLC0415
     from scheduler.storage.migrate import upgrade as migrate  # noqa: PLC0415
 
-    settings = load_settings()
-    before, after = migrate(settings.require_database_url())
+    settings = _settings()
+    url = settings.require_database_url()
+    before, after = migrate(url)
     prepare(broker_for(settings))
+    engine = make_engine(url, pool_size=1)
+    try:
+        new_key = ensure_default_key(engine)
+    finally:
+        engine.dispose()
     if as_json:
-        typer.echo(json.dumps({"before": before, "after": after}))
-    elif before == after:
+        typer.echo(json.dumps({"before": before, "after": after, "new_api_key": new_key}))
+        return
+    if before == after:
         typer.echo(f"the database was already at {after}")
     else:
         typer.echo(f"upgraded the database from {before or 'empty'} to {after}")
+    if new_key is not None:
+        typer.echo(f"its API key, shown this once: {new_key}")
 
 
 @app.command()
@@ -38,7 +49,7 @@ def check(as_json: AsJson = False) -> None:
     """Say whether the database is at the newest schema; exit code 1 if it is not."""
     from scheduler.storage.migrate import current_revision, newest_revision  # noqa: PLC0415
 
-    current, newest = current_revision(load_settings().require_database_url()), newest_revision()
+    current, newest = current_revision(_settings().require_database_url()), newest_revision()
     if as_json:
         typer.echo(json.dumps({"current": current, "newest": newest}))
     elif current == newest:
@@ -47,3 +58,11 @@ def check(as_json: AsJson = False) -> None:
         typer.echo(f"the database is at {current or 'no schema'}, the newest is {newest}: run `pythia db upgrade`")
     if current != newest:
         raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    """The settings, with the database of a running `pythia up` where none is configured."""
+    from scheduler.embedded.postgres import database_url_of  # noqa: PLC0415
+
+    settings = load_settings()
+    return settings.model_copy(update={"database_url": database_url_of(settings)})

@@ -24,6 +24,7 @@ import psutil
 
 from predictor.errors import PythiaError
 from scheduler.embedded.process import Child
+from scheduler.settings import Settings
 
 DATABASE = "pythia"
 _SUPERUSER = "postgres"
@@ -57,6 +58,11 @@ class EmbeddedPostgres:
     disposable: bool = False
     """Faster, and lost when the machine stops: for tests."""
     server: Child = field(init=False)
+
+    @classmethod
+    def in_directory(cls, data_dir: Path) -> EmbeddedPostgres:
+        """The server of a data directory, where `pythia up` keeps it."""
+        return cls(directory=data_dir / "postgres", log=data_dir / "logs" / "postgres.log")
 
     def __post_init__(self) -> None:
         # PostgreSQL refuses to run as root. `nobody` exists everywhere; making a user would change the machine
@@ -201,6 +207,15 @@ class EmbeddedPostgres:
         if done.returncode != 0 and not (ignore and ignore in done.stderr):
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise EmbeddedPostgresFailed(f"{program} failed for {self.directory}: {reason}")
+
+
+def database_url_of(settings: Settings) -> str:
+    """The configured database, or that of the `pythia up` which runs on the data directory now."""
+    if settings.database_url is None:
+        embedded = EmbeddedPostgres.in_directory(settings.data_path)
+        if (embedded.socket_directory / ".s.PGSQL.5432").is_socket():
+            return embedded.url()
+    return settings.require_database_url()
 
 
 def _bin_dir() -> Path:

@@ -90,7 +90,7 @@ class EmbeddedSystem:
             "data_dir": self._directory,
         }
         if self._given.database_url is None:
-            self._postgres = EmbeddedPostgres(directory=self._directory / "postgres", log=logs / "postgres.log")
+            self._postgres = EmbeddedPostgres.in_directory(self._directory)
             self._postgres.start()
             changes["database_url"] = self._postgres.url()
         self.settings = self._given.model_copy(update=changes)
