@@ -14,17 +14,17 @@ import numpy as np
 from predictor.fact_columns import GpuColumns, LayoutColumns
 from predictor.gather import Floats
 
-NVLINK_SHARE = 0.78
-"""Of the one-way NVLink rate, the part nccl-tests reach for large messages (A100: 235 of 300, H100: 360 of 450 GB/s)."""
+NVLINK_SHARE = 0.65
+"""Of the one-way NVLink rate, what messages of a few megabytes reach; nccl-tests show 0.78 for gigabytes."""
 PCIE_PEER_SHARE = 0.55
 """Of an achievable x16 slot, what a ring of cards keeps: traffic crosses the host and is shared by neighbours."""
 NETWORK_SHARE = 0.8
 """Of the line rate of the network, what RDMA all-reduces keep."""
 
-NVLINK_HOP_S = 1.5e-6
+NVLINK_HOP_S = 2.2e-6
 PCIE_HOP_S = 6.0e-6
 NETWORK_HOP_S = 8.0e-6
-COLLECTIVE_BASE_S = 6.0e-6
+COLLECTIVE_BASE_S = 9.0e-6
 """Launch of a collective kernel and its first synchronisation."""
 
 
@@ -34,9 +34,13 @@ class Links:
 
     domain_gpus: Floats
     """GPUs that share the fast links: a machine, or an NVL72 rack."""
+    fast_gpus: Floats
+    """Of them, those that NVLink joins directly: all, or the few on one bridge."""
     fast_bytes_s: Floats
-    """Achieved one-way bytes/s of one GPU inside the domain."""
+    """Achieved one-way bytes/s of one GPU to those."""
     fast_hop_s: Floats
+    plain_bytes_s: Floats
+    """The same to the rest of the domain, over PCIe."""
     network_bytes_s: Floats
     """Achieved one-way bytes/s of one domain to the outside."""
 
@@ -48,7 +52,8 @@ class Group:
     size: Floats
     inside: Floats
     """Of them, how many share a domain."""
-    fast_bytes_s: Floats
+    near_bytes_s: Floats
+    """What one rank moves to its neighbours of the same domain."""
     bytes_s: Floats
     """Bus bandwidth of a ring through the group: of its slowest link."""
     outside_bytes_s: Floats
@@ -59,10 +64,13 @@ class Group:
 def links(layout: LayoutColumns, gpu: GpuColumns) -> Links:
     """Achieved link rates from the data-sheet ones."""
     nvlink = gpu.nvlink_gbs > 0.0
+    plain = gpu.pcie_gbs * (PCIE_PEER_SHARE * 1e9)
     return Links(
         domain_gpus=layout.domain_gpus,
-        fast_bytes_s=layout.link_gbs * np.where(nvlink, NVLINK_SHARE, PCIE_PEER_SHARE) * 1e9,
+        fast_gpus=np.where(gpu.bridged_gpus > 0.0, gpu.bridged_gpus, layout.domain_gpus),
+        fast_bytes_s=np.where(nvlink, layout.link_gbs * (NVLINK_SHARE * 1e9), plain),
         fast_hop_s=np.where(nvlink, NVLINK_HOP_S, PCIE_HOP_S),
+        plain_bytes_s=plain,
         network_bytes_s=layout.interconnect_gbs * (NETWORK_SHARE * 1e9),
     )
 
@@ -75,22 +83,30 @@ def group(links: Links, size: Floats, stride: Floats) -> Group:
     inside = np.clip(np.floor(links.domain_gpus / stride), 1.0, size)
     share = links.network_bytes_s * inside / links.domain_gpus
     crosses = size > inside
+    joined = inside * stride <= links.fast_gpus
+    near = np.where(joined, links.fast_bytes_s, links.plain_bytes_s)
     return Group(
         size=size,
         inside=inside,
-        fast_bytes_s=links.fast_bytes_s,
-        bytes_s=np.where(crosses, np.minimum(links.fast_bytes_s, share), links.fast_bytes_s),
+        near_bytes_s=near,
+        bytes_s=np.where(crosses, np.minimum(near, share), near),
         outside_bytes_s=links.network_bytes_s / links.domain_gpus,
-        hop_s=np.where(crosses, NETWORK_HOP_S, links.fast_hop_s),
+        hop_s=np.where(crosses, NETWORK_HOP_S, np.where(joined, links.fast_hop_s, PCIE_HOP_S)),
     )
 
 
 def all_reduce(payload: Floats, g: Group) -> Floats:
-    """Sum `payload` bytes on every rank: a ring moves 2(n-1)/n of them, a double binary tree twice all in log2(n) hops."""
+    """Sum `payload` bytes on every rank, the fastest way.
+
+    A ring moves 2(n-1)/n of them in 2(n-1) hops, a double binary tree twice all in 2 log2(n) hops; small sums inside
+    a domain are read from every neighbour at once, n-1 times all in one hop.
+    """
     steps = 2.0 * (g.size - 1.0)
     ring = steps * g.hop_s + steps / g.size * payload / g.bytes_s
     tree = 2.0 * np.ceil(np.log2(g.size)) * g.hop_s + 2.0 * payload / g.bytes_s
-    return _unless_alone(g, np.minimum(ring, tree))
+    direct = g.hop_s + (g.size - 1.0) * payload / g.bytes_s
+    best = np.minimum(ring, tree)
+    return _unless_alone(g, np.where(g.inside >= g.size, np.minimum(best, direct), best))
 
 
 def all_gather(payload: Floats, g: Group) -> Floats:
@@ -99,11 +115,21 @@ def all_gather(payload: Floats, g: Group) -> Floats:
     return _unless_alone(g, np.ceil(np.log2(g.size)) * g.hop_s + steps / g.size * payload / g.bytes_s)
 
 
-def all_to_all(payload: Floats, g: Group) -> Floats:
-    """Each rank sends `payload` bytes spread over the group: neighbours over fast links, the rest over the network."""
-    near = payload * (g.inside - 1.0) / g.size / g.fast_bytes_s
-    far = payload * (g.size - g.inside) / g.size / g.outside_bytes_s
-    return _unless_alone(g, 2.0 * g.hop_s + near + far)
+def all_to_all(payload: Floats, copies: Floats, g: Group) -> Floats:
+    """Each rank sends its `payload` bytes to `copies` random places of the group, such as tokens to their experts.
+
+    A place that is met twice is sent to once: a rank over fast links, a whole domain over the network (the way of
+    DeepEP, arXiv:2412.19437, section 3.2.2).
+    """
+    domains = g.size / g.inside
+    near = _distinct(g.size, copies) * (g.inside - 1.0) / g.size / g.near_bytes_s
+    far = _distinct(domains, copies) * (1.0 - 1.0 / domains) / g.outside_bytes_s
+    return _unless_alone(g, 2.0 * g.hop_s + payload * (near + far))
+
+
+def _distinct(places: Floats, draws: Floats) -> Floats:
+    """Expected number of different places among random draws."""
+    return places * (1.0 - (1.0 - 1.0 / places) ** draws)
 
 
 def send(payload: Floats, g: Group) -> Floats:

@@ -114,6 +114,8 @@ class GpuColumns:
     """Both directions; 0 without."""
     pcie_gbs: Floats
     """One direction, achievable."""
+    bridged_gpus: Floats
+    """GPUs that one NVLink bridge joins, the rest of the machine being on PCIe; 0 where NVLink joins all or none."""
     rack_gpus: Floats
     """GPUs that NVLink joins beyond a machine (NVL72); 0 where it ends at the machine."""
     year: Floats
@@ -240,10 +242,18 @@ def _gpu(gpu: GpuType) -> dict[str, float]:
         "achievable_fraction": gpu.achievable_fraction,
         "nvlink_gbs": gpu.nvlink_gbs,
         "pcie_gbs": PCIE_GBS.get(gpu.pcie_gen, PCIE_GBS[5]),
+        "bridged_gpus": _bridged_gpus(gpu.link),
         "rack_gpus": 72.0 if "NVL72" in gpu.link else 0.0,
         "year": gpu.year,
         "is_amd": gpu.vendor.casefold() == "amd",
     }
+
+
+def _bridged_gpus(link: str) -> float:
+    """2 for an ordinary bridge, 4 where the catalogue calls it ``2/4-way``."""
+    if "bridge" not in link:
+        return 0.0
+    return 4.0 if "4-way" in link else 2.0
 
 
 def _layout(layout: Layout) -> dict[str, float]:

@@ -15,12 +15,14 @@ from predictor.gather import Floats
 from predictor.roofline import (
     active_share,
     attention_flops_s,
+    beside,
     head_weights,
     inner_width,
-    longer,
+    kernel_s,
     matrix_flops_s,
     memory_bytes_s,
     pair_flops,
+    routed_width,
 )
 
 ATTENTION_SHARE = 0.6
@@ -29,14 +31,21 @@ WIDTH_BYTES = 24.0
 """Bytes moved between matrix products, per token, layer and element of the hidden width (norms, residuals, rotary)."""
 INNER_BYTES = 8.0
 """The same per element of the MLP's inner width: the activation function and what feeds the second product."""
+SORTED_BYTES = 8.0
+"""The same per element of the copies of a token that go to its experts and come back."""
 LOGIT_BYTES = 16.0
 """Bytes moved per logit: written, widened to FP32, turned into probabilities, sampled from."""
-UNPACK_SHARE = 0.7
+UNPACK_SHARE = 0.45
 """Of the matrix rate, what products over weights widened on the fly reach."""
-EXPERT_IMBALANCE = 1.15
+EXPERT_IMBALANCE = 1.2
 """How much longer the fullest rank of an expert-parallel group works than the mean one."""
-MIXTURE_LAYERS = 1.0
+LAUNCH_EXPOSED = 0.1
+"""Of the shorter of launching and computing, what does not hide behind the other."""
+MIXTURE_LAYERS = 0.55
 """Extra starts and drains of a mixture layer (routing, sorting, two grouped products), in plain layers."""
+
+LATENT_LAYERS = 1.2
+"""The same of latent attention (two more projections, their norms, absorbed products by head)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +91,16 @@ def forward_pass(
         _attention(c, tokens * keys, cache_read, latent_attention, bandwidth),
         _head(c, sequences, bandwidth),
     )
-    work = np.stack([longer(arithmetic, traffic) for arithmetic, traffic in pieces])
+    work = np.stack([kernel_s(arithmetic, traffic) for arithmetic, traffic in pieces])
     bound = np.stack([arithmetic >= traffic for arithmetic, traffic in pieces])
     compute = np.where(bound, work, 0.0).sum(axis=0)
     memory = np.where(bound, 0.0, work).sum(axis=0) + tokens * _bytes_between(c) / bandwidth
     communication = _communication(c, tokens)
-    layers = c.model.layers + MIXTURE_LAYERS * c.model.moe_layers
+    latent = np.where(c.model.kv_rank > 0.0, LATENT_LAYERS * c.model.attention_layers, 0.0)
+    layers = c.model.layers + MIXTURE_LAYERS * c.model.moe_layers + latent
     gpu = compute + memory + communication + layers * c.pace.layer_s
-    launched = longer(gpu, layers * c.pace.launch_s)
+    loops = c.model.moe_layers * c.model.experts * c.pace.expert_launch_s
+    launched = beside(gpu, layers * c.pace.launch_s + loops, LAUNCH_EXPOSED)
     host = c.pace.step_s + c.pace.sequence_s * sequences
     return PassTime(
         compute_s=compute,
@@ -99,9 +110,14 @@ def forward_pass(
     )
 
 
+def tensor_split(c: InferenceColumns) -> Floats:
+    """Cards that work on the same layer at once."""
+    return np.where(c.pace.splits_tensors, c.layout.tp, 1.0)
+
+
 def _linear_layers(c: InferenceColumns, tokens: Floats, bandwidth: Floats) -> tuple[tuple[Floats, Floats], ...]:
     """Seconds of arithmetic and of traffic of the layers' products: those every token passes, and the routed experts."""
-    m, tp, ep = c.model, c.layout.tp, c.layout.ep
+    m, tp, ep = c.model, tensor_split(c), c.layout.ep
     widened = (c.weight_bytes < 0.9 * c.activation_bytes) & (c.compute_tflops <= c.gpu.bf16_tflops)
     share = c.pace.matrix_share * np.where(widened, UNPACK_SHARE, 1.0)
     rate = matrix_flops_s(c.gpu, c.compute_tflops) * share
@@ -128,15 +144,16 @@ def _attention(
         absorbed = 2.0 * m.heads * (2.0 * m.kv_rank + m.rope_dim)
         per_pair = np.where(m.kv_rank > 0.0, absorbed, per_pair)
     rate = attention_flops_s(c.gpu, c.compute_tflops, ATTENTION_SHARE)
-    arithmetic = pairs * per_pair / c.layout.tp / rate
+    arithmetic = pairs * per_pair / tensor_split(c) / rate
     return arithmetic, cache_read * c.cache_bytes / (bandwidth * c.pace.cache_share)
 
 
 def _head(c: InferenceColumns, sequences: Floats, bandwidth: Floats) -> tuple[Floats, Floats]:
     """The output projection, never quantised, and what is done with its logits."""
-    weights = head_weights(c.model) / c.layout.tp
+    tp = tensor_split(c)
+    weights = head_weights(c.model) / tp
     rate = attention_flops_s(c.gpu, c.compute_tflops, 1.0)
-    logits = sequences * c.model.vocab * LOGIT_BYTES / c.layout.tp
+    logits = sequences * c.model.vocab * LOGIT_BYTES / tp
     used = np.minimum(1.0, sequences)  # a piece of a long prompt asks for no logits until the last one
     return 2.0 * sequences * weights / rate, (used * weights * c.unquantized_bytes + logits) / bandwidth
 
@@ -144,21 +161,21 @@ def _head(c: InferenceColumns, sequences: Floats, bandwidth: Floats) -> tuple[Fl
 def _bytes_between(c: InferenceColumns) -> Floats:
     """Bytes per token of the kernels between matrix products, on one rank."""
     m = c.model
-    width = WIDTH_BYTES * m.layers * m.hidden
-    return c.activation_bytes / 2.0 * (width + INNER_BYTES * inner_width(m) / c.layout.tp)
+    width = WIDTH_BYTES * m.layers * m.hidden + SORTED_BYTES * routed_width(m)
+    return c.activation_bytes / 2.0 * (width + INNER_BYTES * inner_width(m) / tensor_split(c))
 
 
 def _communication(c: InferenceColumns, tokens: Floats) -> Floats:
     """Two all-reduces a layer under tensor parallelism, two exchanges of tokens with experts, hops between stages."""
-    m, layout = c.model, c.layout
+    m, layout, tp = c.model, c.layout, tensor_split(c)
     joined = links(layout, c.gpu)
     state = tokens * m.hidden * c.activation_bytes
-    tensor = group(joined, layout.tp, np.ones_like(layout.tp))
+    tensor = group(joined, tp, np.ones_like(tp))
     reduces = 2.0 * m.layers * all_reduce(state, tensor)
     # inside a tensor group the all-reduce already brings every token to every expert's rank
-    spread = np.maximum(1.0, layout.ep / layout.tp)
-    experts = group(joined, spread, layout.tp)
-    copies = np.minimum(m.experts_per_token, spread)
-    exchanges = 2.0 * m.moe_layers * all_to_all(state * copies / layout.tp, experts)
+    spread = np.maximum(1.0, layout.ep / tp)
+    experts = group(joined, spread, tp)
+    sent = tokens * m.expert_width * c.activation_bytes / tp
+    exchanges = 2.0 * m.moe_layers * all_to_all(sent, m.experts_per_token, experts)
     stages = group(joined, layout.pp, layout.gpus / layout.pp)
     return reduces + exchanges + (layout.pp - 1.0) * send(state, stages)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from predictor.gather import Flags, Floats
 from predictor.workload import InferenceWorkload, Software, TrainingWorkload
@@ -32,25 +32,38 @@ class ServingPace:
     """Of the achievable bandwidth, what its kernels reach when they read weights for few sequences."""
     cache_share: float = 1.0
     """Of the achievable bandwidth, what its attention reaches when it reads the cache."""
+    expert_launch_s: float = 0.0
+    """Host time to launch one expert where the experts of a layer are looped over; runs beside the GPU's work."""
     stages_overlap: bool = True
     """Pipeline stages work on different sequences at once; otherwise layers are merely spread over cards."""
+    splits_tensors: bool = True
+    """Tensor parallelism is what it says; otherwise it, too, merely spreads layers over cards."""
 
 
-_VLLM = ServingPace(step_s=1.5e-3, sequence_s=10e-6, layer_s=25e-6, matrix_share=0.85, cache_share=0.8)
-_OLD_VLLM = ServingPace(step_s=5e-3, sequence_s=60e-6, layer_s=30e-6, matrix_share=0.8, cache_share=0.7)
+_VLLM = ServingPace(step_s=0.9e-3, sequence_s=10e-6, layer_s=28e-6, matrix_share=0.95, cache_share=0.82)
+_FIRST_VLLM = ServingPace(
+    step_s=3e-3, sequence_s=10e-6, layer_s=90e-6, matrix_share=0.5, memory_share=0.9, cache_share=0.7
+)
+_UNDATED_VLLM = ServingPace(
+    step_s=1.6e-3, sequence_s=10e-6, layer_s=55e-6, matrix_share=0.7, memory_share=0.95, cache_share=0.8
+)
+"""Half way between the two: what does not say its version is often of 2023 and 2024."""
 
 _SERVING = {
     "vllm": _VLLM,
     "sglang": _VLLM,
-    "tensorrt-llm": ServingPace(step_s=0.6e-3, sequence_s=6e-6, layer_s=20e-6, matrix_share=0.9, cache_share=0.85),
-    "deepspeed-mii": ServingPace(step_s=5e-3, sequence_s=60e-6, layer_s=60e-6, matrix_share=0.7, cache_share=0.5),
+    "tensorrt-llm": ServingPace(
+        step_s=0.5e-3, sequence_s=5e-6, layer_s=14e-6, matrix_share=0.9, memory_share=0.8, cache_share=0.9
+    ),
+    "deepspeed-mii": ServingPace(step_s=4.5e-3, sequence_s=90e-6, layer_s=75e-6, matrix_share=0.45, cache_share=0.9),
     "llama.cpp": ServingPace(
-        step_s=1e-3, sequence_s=20e-6, layer_s=60e-6, matrix_share=0.4, memory_share=0.7, cache_share=0.2,
-        stages_overlap=False,
+        step_s=2e-3, sequence_s=20e-6, layer_s=68e-6, matrix_share=0.35, memory_share=0.7, cache_share=0.5,
+        stages_overlap=False, splits_tensors=False,
     ),
     "transformers": ServingPace(
-        step_s=2e-3, sequence_s=20e-6, layer_s=20e-6, launch_s=800e-6, matrix_share=0.8, cache_share=0.5,
-        stages_overlap=False,
+        # its cache is concatenated anew in every step: read, written, read
+        step_s=1e-3, sequence_s=20e-6, layer_s=20e-6, launch_s=800e-6, matrix_share=0.4, memory_share=0.65,
+        cache_share=0.12, expert_launch_s=80e-6, stages_overlap=False,
     ),
 }  # fmt: skip
 
@@ -66,7 +79,9 @@ class ServingPaceColumns:
     matrix_share: Floats
     memory_share: Floats
     cache_share: Floats
+    expert_launch_s: Floats
     stages_overlap: Flags
+    splits_tensors: Flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +90,26 @@ class TrainingPace:
 
     launch_s: float
     """Host time to launch one layer forward; backward takes twice as long."""
+    micro_s: float
+    """Host time around each forward-backward pass: the next batch, embedding, loss, hooks."""
     step_s: float
-    """Data loading, clipping, logging and the optimizer's launches of one step."""
+    """Clipping, logging and the optimizer's launches of one step."""
+    expert_launch_s: float
+    """The same for one expert where the experts of a layer are looped over."""
     width_bytes: float
     """Bytes moved by elementwise kernels forward, per token, layer and element of the hidden width."""
     mlp_bytes: float
     """The same per element of the MLP's inner width."""
 
 
-_EAGER = TrainingPace(launch_s=600e-6, step_s=30e-3, width_bytes=60.0, mlp_bytes=12.0)
-_FUSED = TrainingPace(launch_s=350e-6, step_s=20e-3, width_bytes=30.0, mlp_bytes=8.0)
+_EAGER = TrainingPace(launch_s=1.2e-3, micro_s=2e-3, step_s=28e-3, expert_launch_s=120e-6, width_bytes=30.0, mlp_bytes=7.0)
+_FUSED = TrainingPace(launch_s=400e-6, micro_s=2e-3, step_s=30e-3, expert_launch_s=0.0, width_bytes=42.0, mlp_bytes=6.0)
+_MEGATRON = replace(_FUSED, launch_s=2e-3, step_s=16e-3)
+"""Transformer Engine's modules are long on the host and lean on the GPU."""
+_GROUPED_EXPERTS = ("scattermoe", "megablocks", "grouped", "unsloth")
+"""Kernels that run all experts of a layer at once."""
 
-_TRAINING = {"megatron": _FUSED, "nemo": _FUSED, "fsdp": _FUSED, "composer": _FUSED, "internlm": _FUSED}
+_TRAINING = {"megatron": _MEGATRON, "nemo": _MEGATRON, "fsdp": _FUSED, "composer": _FUSED, "internlm": _FUSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +117,9 @@ class TrainingPaceColumns:
     """TrainingPace, one row per question."""
 
     launch_s: Floats
+    micro_s: Floats
     step_s: Floats
+    expert_launch_s: Floats
     width_bytes: Floats
     mlp_bytes: Floats
 
@@ -102,18 +127,21 @@ class TrainingPaceColumns:
 def serving_pace(workload: InferenceWorkload) -> Mapping[str, float]:
     """The pace of a workload's engine by field name, matched by prefix."""
     pace = next((pace for prefix, pace in _SERVING.items() if workload.engine.startswith(prefix)), _VLLM)
-    if pace is _VLLM and _is_first_vllm(workload.engine, workload.software):
-        pace = _OLD_VLLM
-    return asdict(pace)
+    return asdict(_dated_vllm(workload.software) if workload.engine.startswith("vllm") else pace)
 
 
 def training_pace(workload: TrainingWorkload) -> Mapping[str, float]:
     """The pace of a workload's trainer by field name, matched by prefix."""
-    engine = workload.software.engine
-    return asdict(next((pace for prefix, pace in _TRAINING.items() if engine.startswith(prefix)), _EAGER))
+    said = workload.software
+    pace = next((pace for prefix, pace in _TRAINING.items() if said.engine.startswith(prefix)), _EAGER)
+    if any(kernel in said.kernels for kernel in _GROUPED_EXPERTS):
+        pace = replace(pace, expert_launch_s=0.0)
+    return asdict(pace)
 
 
-def _is_first_vllm(engine: str, software: Software) -> bool:
-    """True for vLLM before its second scheduler (0.8, March 2025), which took the host out of the GPU's way."""
+def _dated_vllm(software: Software) -> ServingPace:
+    """The pace before or since the second scheduler (0.8, March 2025), which took the host out of the GPU's way."""
     found = re.search(r"(\d+)\.(\d+)", software.version)
-    return engine.startswith("vllm") and found is not None and (int(found[1]), int(found[2])) < (0, 8)
+    if found is None:
+        return _UNDATED_VLLM
+    return _FIRST_VLLM if (int(found[1]), int(found[2])) < (0, 8) else _VLLM

@@ -15,16 +15,27 @@ from predictor.gather import Floats
 MEMORY_SHARE = 0.88
 """Of the data-sheet bandwidth, what long streaming reads reach (BabelStream on A100 and H100: 87-92 %)."""
 
-CORNER = 3.0
-"""Exponent of the rounded roofline: where both bounds are equal, a kernel takes 2^(1/3) = 1.26 times either."""
+CORNER = 2.0
+"""Exponent of the rounded roofline of one kernel: where both bounds are equal it takes 1.4 times either,
+since a product over few rows neither fills the matrix units nor streams at full rate."""
+
+HOST_YEAR = 0.82
+"""A server's single-thread time against that of the year before, between the CPUs of DGX A100 and DGX H100."""
 
 
-def longer(one: Floats, *others: Floats) -> Floats:
-    """The longest of overlapping times, rounded where they are near each other; never less than any of them."""
-    total = one**CORNER
-    for other in others:
-        total = total + other**CORNER
-    return np.asarray(total ** (1.0 / CORNER))
+def kernel_s(arithmetic: Floats, traffic: Floats) -> Floats:
+    """A kernel's time from the seconds of its arithmetic and of its memory traffic; never less than either."""
+    return np.asarray((arithmetic**CORNER + traffic**CORNER) ** (1.0 / CORNER))
+
+
+def beside(one: Floats, other: Floats, exposed: float) -> Floats:
+    """Time of two things that run at once: the longer, and the part of the shorter that stays `exposed` after all."""
+    return np.maximum(one, other) + exposed * np.minimum(one, other)
+
+
+def host_pace(gpu: GpuColumns) -> Floats:
+    """Time of host work relative to the servers of 2020; a card sits in machines of its own generation."""
+    return np.clip(HOST_YEAR ** (gpu.year - 2020.0), 0.4, 1.5)
 
 
 def memory_bytes_s(gpu: GpuColumns) -> Floats:
@@ -57,6 +68,11 @@ def inner_width(model: ModelColumns) -> Floats:
     """Elements between the first and the last product of all MLPs that one token passes, routed experts included."""
     mixture = model.shared_intermediate + model.experts_per_token * model.expert_intermediate
     return model.dense_layers * model.intermediate + model.moe_layers * mixture
+
+
+def routed_width(model: ModelColumns) -> Floats:
+    """Elements of one token that are copied to its routed experts, summed over layers."""
+    return model.moe_layers * model.experts_per_token * model.expert_width
 
 
 def pair_flops(model: ModelColumns) -> Floats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.columns import InferenceColumns
-from predictor.forward_pass import PassTime, forward_pass
+from predictor.forward_pass import PassTime, forward_pass, tensor_split
 from predictor.gather import Floats
 from predictor.roofline import keys_seen
 
@@ -94,7 +94,7 @@ def _decode(c: InferenceColumns, sequences: Floats) -> PassTime:
 
 def _cache_elements(c: InferenceColumns, position: Floats) -> Floats:
     """Cache elements one sequence reads per pass on one rank, its recurrent state (read and written) included."""
-    m, tp = c.model, c.layout.tp
+    m, tp = c.model, tensor_split(c)
     full = m.cache_full / np.minimum(tp, m.cache_full_heads) * position
     sliding = m.cache_sliding / np.minimum(tp, m.cache_sliding_heads) * np.minimum(position, m.window)
     return full + sliding + 2.0 * m.cache_state / tp

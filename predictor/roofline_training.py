@@ -18,34 +18,48 @@ from predictor.gather import Floats
 from predictor.roofline import (
     active_share,
     attention_flops_s,
+    beside,
     head_weights,
+    host_pace,
     inner_width,
     keys_seen,
-    longer,
     matrix_flops_s,
     memory_bytes_s,
     pair_flops,
+    routed_width,
 )
 
-ATTENTION_SHARE = 0.55
+MATRIX_SHARE = 0.88
+"""Of the best measured matrix rate, what a whole training run sustains: shapes are not the best, clocks fall with heat."""
+EXPERT_SHARE = 0.45
+"""Of that, what grouped products over many narrow, unevenly filled experts reach."""
+ATTENTION_SHARE = 0.48
 """Of the achievable matrix rate, what causal attention reaches, forward and backward (arXiv:2307.08691, figures 4-6)."""
-DEPTH = 0.7
+DEPTH = 0.4
 """Of a product's operands and results, the traffic that does not hide behind its arithmetic."""
-LORA_BYTES = 100.0
+LORA_BYTES = 65.0
 """Bytes moved by all adapters of a layer, per token and element of the hidden width, forward (casts, dropout, sums)."""
-LOGIT_BYTES = 30.0
+LOGIT_BYTES = 32.0
 """Bytes moved per logit: product, FP32 copy, softmax, loss and the way back (arXiv:2410.10989, section 3)."""
-LEAN_LOGIT_BYTES = 10.0
+LEAN_LOGIT_BYTES = 8.0
 """The same where one kernel does it in place."""
+SORTED_BYTES = 12.0
+"""Bytes moved per element of the copies of a token that go to its experts and come back, forward."""
 SCORE_BYTES = 14.0
 """Bytes moved per entry of a materialised score matrix forward: product, mask, FP32 softmax, dropout, cast."""
-UNPACK_BYTES = 4.0
+UNPACK_BYTES = 18.0
 """Bytes written and read again per weight of a quantised base that is widened before each product."""
-EXPERT_IMBALANCE = 1.1
-"""How much longer the fullest rank of an expert-parallel group works than the mean one."""
 HOST_ADAM_S = 1.2e-9
 """Seconds per parameter of AdamW on the host (DeepSpeed's CPU Adam, arXiv:2101.06840, table 4: 1 s per 10^9)."""
-STEP_PASSES = 1.5
+GATHER_EXPOSED = 0.7
+"""Of the shorter of work and gathers of sharded weights, what does not hide behind the other."""
+REDUCTION_EXPOSED = 0.9
+"""The same of the sum of gradients at the end of a step."""
+LAUNCH_EXPOSED = 0.35
+"""The same of launches."""
+MIXTURE_LAYERS = 1.0
+"""Extra launches of a mixture layer (routing, sorting, exchanges), in plain layers."""
+STEP_PASSES = 2.0
 """How often a step reads and writes its states: once in a fused kernel, several times in a list of small ones."""
 
 
@@ -85,17 +99,16 @@ def training_roofline(c: TrainingColumns) -> TrainingTime:
     memory = _memory(c, passes, tokens)
     talk = _exchanges(c, passes, tokens, joined)
     work = compute + memory + talk
-    gathered = longer(work, _gathers(c, passes, joined))
-    launches = c.model.layers / c.layout.pp * c.pace.launch_s * (passes.forward + 2.0)
-    micro = longer(gathered, launches)
+    gathered = beside(work, _gathers(c, passes, joined), GATHER_EXPOSED)
+    micro = beside(gathered, _launches(c, passes), LAUNCH_EXPOSED)
     repeats = c.accumulation
     optimizer = _optimizer(c)
-    reduction = longer(repeats * work, _reduction(c, joined)) - repeats * work
+    reduction = beside(repeats * work, _reduction(c, joined), REDUCTION_EXPOSED) - repeats * work
     parts = {
         "compute_s": repeats * compute,
         "memory_s": repeats * memory + optimizer,
         "communication_s": repeats * (talk + gathered - work) + reduction,
-        "overhead_s": repeats * (micro - gathered) + c.pace.step_s,
+        "overhead_s": repeats * (micro - gathered) + c.pace.step_s * host_pace(c.gpu),
         "bubble_s": (c.layout.pp - 1.0) * micro,
     }
     return TrainingTime(step_time_s=sum(parts.values(), start=np.zeros_like(micro)), **parts)
@@ -114,17 +127,24 @@ def _passes(c: TrainingColumns) -> _Passes:
     )
 
 
+def _launches(c: TrainingColumns, passes: _Passes) -> Floats:
+    """Seconds the host needs for one micro step."""
+    m = c.model
+    loops = m.moe_layers * m.experts / np.maximum(1.0, c.layout.ep) * c.pace.expert_launch_s
+    layers = (m.layers + MIXTURE_LAYERS * m.moe_layers) * c.pace.launch_s + loops
+    return (layers / c.layout.pp * (passes.forward + 2.0) + c.pace.micro_s) * host_pace(c.gpu)
+
+
 def _compute(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     """Seconds of matrix products and attention of one micro step."""
     m, layout = c.model, c.layout
-    rate = matrix_flops_s(c.gpu, c.compute_tflops)
-    sixteen = attention_flops_s(c.gpu, c.compute_tflops, 1.0)
+    rate = matrix_flops_s(c.gpu, c.compute_tflops) * MATRIX_SHARE
+    sixteen = attention_flops_s(c.gpu, c.compute_tflops, MATRIX_SHARE)
     ridge = rate / memory_bytes_s(c.gpu)
     split = layout.tp * layout.pp
     dense = 2.0 * tokens * m.block_parameters / split / rate
     dense = dense * (1.0 + DEPTH * ridge * c.compute_bytes / 2.0 * (1.0 + layout.tp) / m.hidden)
-    uneven = np.where(layout.ep > 1.0, EXPERT_IMBALANCE, 1.0)
-    experts = 2.0 * tokens * m.expert_parameters * active_share(m) / split / rate * uneven
+    experts = 2.0 * tokens * m.expert_parameters * active_share(m) / split / (rate * EXPERT_SHARE)
     narrow = np.maximum(m.expert_intermediate / np.maximum(1.0, layout.tp / layout.ep), 1.0)
     experts = experts * (
         1.0 + DEPTH * ridge * c.compute_bytes / 2.0 * (1.0 / narrow + 1.0 / np.maximum(m.expert_width, 1.0))
@@ -147,6 +167,7 @@ def _memory(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     scale = c.compute_bytes / 2.0
     # sequence parallelism splits what lies between the products; plain tensor parallelism repeats it
     width = (c.pace.width_bytes + np.where(c.full, 0.0, LORA_BYTES)) * m.layers * m.hidden
+    width = width + SORTED_BYTES * routed_width(m)
     between = width / np.where(c.megatron, layout.tp, 1.0) + c.pace.mlp_bytes * inner_width(m) / layout.tp
     eager = np.where(c.attention == EAGER_ATTENTION, SCORE_BYTES, 0.0)
     scores = eager * m.attention_layers * m.heads * c.sequence / layout.tp
@@ -164,7 +185,7 @@ def _exchanges(c: TrainingColumns, passes: _Passes, tokens: Floats, joined: Link
     tensor = group(joined, layout.tp, ones)
     reduces = 2.0 * all_reduce(state, tensor) * m.layers / layout.pp * (passes.forward + 1.0)
     experts = group(joined, np.maximum(1.0, layout.ep / layout.tp), layout.tp)
-    routed = all_to_all(state * m.experts_per_token / layout.tp, experts)
+    routed = all_to_all(tokens * m.expert_width * c.compute_bytes / layout.tp, m.experts_per_token, experts)
     exchanges = 2.0 * routed * m.moe_layers / layout.pp * (passes.forward + 1.0)
     ring = group(joined, layout.cp, layout.tp)
     cache = tokens * (m.cache_full + m.cache_sliding) * c.compute_bytes / layout.tp / layout.pp
@@ -178,9 +199,13 @@ def _gathers(c: TrainingColumns, passes: _Passes, joined: Links) -> Floats:
     m, layout = c.model, c.layout
     ranks = group(joined, layout.dp, layout.tp * layout.cp)
     split = layout.tp * layout.pp
-    weights = m.parameters / split * np.where(c.quantized, c.base_bytes, c.compute_bytes)
+    experts = m.expert_parameters / m.parameters
+    # experts that are spread over ranks already are gathered only among the ranks that hold the same ones
+    whole = (1.0 - experts + experts / np.maximum(1.0, layout.ep / layout.tp)) / split
+    weights = m.parameters * whole * np.where(c.quantized, c.base_bytes, c.compute_bytes)
     fetched = all_gather(weights, ranks) * (passes.forward + 1.0)
-    scattered = all_gather(c.trained_parameters / split * c.gradient_bytes, ranks)
+    gradients = c.trained_parameters * np.where(c.full, whole, 1.0 / split)
+    scattered = all_gather(gradients * c.gradient_bytes, ranks)
     return np.where(c.layout.stage >= 3.0, fetched + scattered, 0.0)
 
 
