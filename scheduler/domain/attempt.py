@@ -82,4 +82,6 @@ class LogChunk:
     """stdout or stderr"""
     offset: int
     """Bytes of the stream before this piece."""
+    size: int
+    """Bytes of the stream in this piece; its text may have more or fewer, where they were not UTF-8."""
     text: str

@@ -10,10 +10,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from predictor.errors import InvalidLayout
-from predictor.layout import parse_layout
+from predictor.layout import Layout, parse_layout
 from predictor.workload_spec import WorkloadSpec, first_sentence
 from scheduler.domain.errors import InvalidSpec
 
@@ -89,6 +89,21 @@ class Constraints(_Part):
             except InvalidLayout as error:
                 raise ValueError(str(error)) from None
         return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Constraints:
+        fixed = None if self.layout is None else parse_layout(self.layout)
+        laid_out = fixed.gpu_count if isinstance(fixed, Layout) else fixed
+        if None not in (laid_out, self.gpu_count) and laid_out != self.gpu_count:
+            raise ValueError(f"layout has {laid_out} GPUs, but gpu_count is {self.gpu_count}; make them agree")
+        count = self.gpu_count or laid_out
+        # an exact count alone overrides the default of max_gpus; both given and disagreeing is a contradiction
+        if count is not None and "max_gpus" in self.model_fields_set and count > self.max_gpus:
+            raise ValueError(f"{count} GPUs are asked for, but max_gpus is {self.max_gpus}; raise it or drop it")
+        both = {name.casefold() for name in self.gpu_types} & {name.casefold() for name in self.exclude_gpu_types}
+        if both:
+            raise ValueError(f"{min(both)} is both in gpu_types and in exclude_gpu_types; remove one")
+        return self
 
 
 class Simulation(_Part):

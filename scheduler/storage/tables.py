@@ -329,8 +329,10 @@ class AttemptLog(Base):
     """stdout or stderr"""
     offset: Mapped[int]
     """Bytes of that stream before this chunk; with attempt and stream it names a chunk once."""
-    text: Mapped[str]
+    size: Mapped[int]
+    """Bytes of that stream in this chunk; its text may have more or fewer, where they were not UTF-8."""
     collected_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    text: Mapped[str]
 
 
 Index("uq_attempt_logs_chunk", AttemptLog.attempt_id, AttemptLog.stream, AttemptLog.offset, unique=True)
@@ -397,9 +399,7 @@ class Model(Base):
     """A version of the predictor. Exactly one is the champion, or none: then the shipped bundle is used."""
 
     __tablename__ = "models"
-    __table_args__ = (
-        Index("uq_models_champion", "champion", unique=True, postgresql_where=text("champion")),
-    )
+    __table_args__ = (Index("uq_models_champion", "champion", unique=True, postgresql_where=text("champion")),)
 
     version: Mapped[str] = mapped_column(primary_key=True)
     bundle: Mapped[bytes] = mapped_column(LargeBinary)

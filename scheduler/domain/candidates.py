@@ -1,0 +1,124 @@
+"""Everything a job could run on: each offer with each GPU count it sells, and the layouts that make sense there.
+
+Thousands of candidates share a few hundred questions: a forecast depends on the GPU type, the layout and, for
+several machines, on the network between them, not on who sells it. Each is asked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from predictor.forecast import Question
+from predictor.hardware import GpuCatalogue, GpuType
+from predictor.layout import Layout
+from predictor.layouts import sensible_layouts
+from predictor.workload import CustomWorkload, Workload
+from scheduler.domain.constraints import Filter, Price
+from scheduler.domain.offers import Offer
+from scheduler.domain.spec import Constraints
+from scheduler.domain.verdicts import Verdict
+
+_USUAL_NODE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A layout of one GPU type as offers name it; one question for each variant the name may mean."""
+
+    layout: Layout
+    questions: tuple[int, ...]
+    """Places in `Proposals.questions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Some GPUs of one offer at one price; any of its cells may run there."""
+
+    offer: Offer
+    gpu_count: int
+    price: Price
+    group: int
+    """Place in `Proposals.groups`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """An offer that the constraints forbid, whatever the forecast."""
+
+    offer: Offer
+    gpu_counts: tuple[int, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """All candidates of a job before anything is forecast: each lot with each cell of its group."""
+
+    questions: tuple[Question, ...]
+    groups: tuple[tuple[Cell, ...], ...]
+    lots: tuple[Lot, ...]
+    ruled_out: tuple[RuledOut, ...]
+
+
+def enumerate_candidates(
+    constraints: Constraints, workload: Workload, offers: Iterable[Offer], gpus: GpuCatalogue
+) -> Proposals:
+    """Propose every offer × GPU count × layout that the constraints allow, and say why the other offers are out."""
+    rules = Filter(constraints, workload, gpus)
+    board = _Board(workload=workload, fixed_layout=rules.fixed_layout)
+    lots: list[Lot] = []
+    ruled_out: list[RuledOut] = []
+    for offer in offers:
+        verdict = rules.verdict(offer)
+        if verdict is not None:
+            ruled_out.append(RuledOut(offer, offer.counts(), verdict))
+            continue
+        price = rules.price(offer)
+        assert isinstance(price, Price)  # noqa: S101 - the verdict above would have said that there is none
+        variants = rules.variants(offer.gpu_type)
+        lots.extend(Lot(offer, count, price, board.group(offer, count, variants)) for count in rules.counts(offer))
+    return Proposals(tuple(board.questions), tuple(board.groups), tuple(lots), tuple(ruled_out))
+
+
+@dataclass(slots=True)
+class _Board:
+    """Hands out places for groups and questions, each distinct one once."""
+
+    workload: Workload
+    fixed_layout: Layout | None
+    questions: list[Question] = field(default_factory=list)
+    groups: list[tuple[Cell, ...]] = field(default_factory=list)
+    _group_at: dict[tuple[str, int, int, float | None], int] = field(default_factory=dict)
+    _layouts_of: dict[tuple[int, int], Sequence[Layout]] = field(default_factory=dict)
+
+    def group(self, offer: Offer, count: int, variants: tuple[GpuType, ...]) -> int:
+        """The place of the group that a lot belongs to."""
+        if count > offer.node_gpus:
+            node, link = offer.node_gpus, offer.interconnect_gbps
+        else:  # one machine: its size and its network make no difference
+            node, link = max(_USUAL_NODE, count), None
+        key = (offer.gpu_type, count, node, link)
+        if key not in self._group_at:
+            self._group_at[key] = len(self.groups)
+            self.groups.append(tuple(self._cell(layout, variants, node, link) for layout in self._layouts(count, node)))
+        return self._group_at[key]
+
+    def _layouts(self, count: int, node: int) -> Sequence[Layout]:
+        if self.fixed_layout is not None:
+            return (self.fixed_layout,)
+        if (count, node) not in self._layouts_of:
+            self._layouts_of[count, node] = (
+                (Layout(gpu_count=count, data_parallel=count),)
+                if isinstance(self.workload, CustomWorkload)
+                else sensible_layouts(self.workload, count, node_gpus=node)
+            )
+        return self._layouts_of[count, node]
+
+    def _cell(self, layout: Layout, variants: tuple[GpuType, ...], node: int, link: float | None) -> Cell:
+        first = len(self.questions)
+        self.questions.extend(
+            Question(workload=self.workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link)
+            for gpu in variants
+        )
+        return Cell(layout, tuple(range(first, first + len(variants))))

@@ -1,0 +1,35 @@
+"""A whole distribution from three quantiles.
+
+Run times are positive and skewed, so each side of the median is taken as log-normal with its own spread:
+q(p) = p50 · (p90/p50)^(z(p)/z(0.9)) above the median and p50 · (p10/p50)^(z(p)/z(0.1)) below it, z being the standard
+normal quantile. It passes through p10, p50 and p90 exactly.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_NORMAL = NormalDist()
+Z90 = _NORMAL.inv_cdf(0.9)
+Z95 = _NORMAL.inv_cdf(0.95)
+
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Midpoints of five equal parts: a mean over them is a mean over the distribution, each part one fifth."""
+
+
+def quantile(p10: Floats, p50: Floats, p90: Floats, probability: float) -> Floats:
+    """The value that is not exceeded with this probability, for arrays of three quantiles each."""
+    z = _NORMAL.inv_cdf(probability)
+    side = p90 if z >= 0 else p10
+    spread: Floats = p50 * (side / p50) ** (abs(z) / Z90)
+    return spread
+
+
+def normal_tail(z: float) -> float:
+    """P(a standard normal exceeds z)."""
+    return _NORMAL.cdf(-z)

@@ -1,0 +1,52 @@
+"""Find what fell through: doorbells that were lost, workers that fell silent, capacity nobody holds.
+
+PostgreSQL knows what should be going on, so that a broker may lose everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from scheduler.dispatch import LAUNCH, QUEUE_OF
+from scheduler.domain.attempt import AttemptResult
+from scheduler.domain.states import Outcome
+from scheduler.services.attempts import finish
+from scheduler.storage import attempts, outbox, reservations
+from scheduler.storage.engine import Engine, transaction
+from scheduler.storage.reservations import Imbalance
+
+BATCH = 500
+
+UNCLAIMED_S = 20.0
+"""Seconds after which a placed attempt that nobody claimed is rung again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep found and did."""
+
+    rung_again: tuple[UUID, ...]
+    """Placed and never claimed, or claimed by somebody who fell silent before starting anything."""
+    silent: tuple[UUID, ...]
+    """Started, and no backend has given word of them for too long: stop what may still run, then call `lose`."""
+    imbalances: tuple[Imbalance, ...]
+    """Offers whose counter is not the sum of its open reservations; always empty, or something is wrong."""
+
+
+def sweep(engine: Engine, *, now: datetime, lost_after_s: float, unclaimed_s: float = UNCLAIMED_S) -> Swept:
+    """Ring again what was lost on the way, and name what has fallen silent."""
+    with transaction(engine) as session:
+        unclaimed = attempts.never_claimed(session, before=now - timedelta(seconds=unclaimed_s), limit=BATCH)
+        dropped = attempts.claim_expired(session, now=now, limit=BATCH)
+        for attempt_id in (*unclaimed, *dropped):
+            outbox.ring(session, LAUNCH, QUEUE_OF[LAUNCH], attempt_id=attempt_id)
+        silent = attempts.silent_since(session, before=now - timedelta(seconds=lost_after_s), limit=BATCH)
+        unbalanced = reservations.imbalances(session)
+    return Swept(rung_again=(*unclaimed, *dropped), silent=tuple(silent), imbalances=tuple(unbalanced))
+
+
+def lose(engine: Engine, attempt_id: UUID, *, now: datetime, simulated: bool, reason: str) -> bool:
+    """Give up on an attempt: it is lost, and its job is placed again while attempts and budget last."""
+    return finish(engine, attempt_id, AttemptResult(outcome=Outcome.LOST, reason=reason, simulated=simulated), now=now)

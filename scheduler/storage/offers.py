@@ -1,0 +1,83 @@
+"""The inventory: what providers sell now, and how much of it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from scheduler.domain.errors import NotFound
+from scheduler.domain.offers import Offer as OfferValue
+from scheduler.storage.engine import Session
+from scheduler.storage.rows import columns
+from scheduler.storage.tables import Offer
+
+_COLUMNS = columns(Offer, OfferValue)
+_KEY = ("provider", "region", "instance_type", "gpu_type")
+_IMPORTED = tuple(field.name for field in fields(OfferValue) if field.name not in ("id", "reserved_gpus", *_KEY))
+
+
+def _value(row: Mapping[Any, Any]) -> OfferValue:
+    return OfferValue(**{**row, "sold_gpus": tuple(row["sold_gpus"]), "assumed": tuple(row["assumed"])})
+
+
+def enabled(session: Session) -> list[OfferValue]:
+    """Every offer that may be used."""
+    query = select(*_COLUMNS).where(Offer.enabled).order_by(Offer.id)
+    return [_value(row) for row in session.execute(query).mappings()]
+
+
+def get(session: Session, offer_id: UUID) -> OfferValue:
+    """One offer, or NotFound."""
+    row = session.execute(select(*_COLUMNS).where(Offer.id == offer_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("offer", offer_id)
+    return _value(row)
+
+
+def upsert(session: Session, offers: Sequence[OfferValue]) -> int:
+    """Store offers; one of the same provider, region, instance and GPU type is replaced, what is held of it stays.
+
+    Rows are written in the order of their key, so that two imports at once wait for each other instead of deadlocking.
+    """
+    if not offers:
+        return 0
+    rows = [
+        {**{field.name: getattr(offer, field.name) for field in fields(OfferValue)},
+         "sold_gpus": list(offer.sold_gpus), "assumed": list(offer.assumed)}
+        for offer in sorted(offers, key=lambda offer: tuple(getattr(offer, name) for name in _KEY))
+    ]  # fmt: skip
+    statement = insert(Offer)
+    replaced = {name: statement.excluded[name] for name in _IMPORTED}
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(_KEY), set_={**replaced, "enabled": True, "updated_at": func.now()}
+        ),
+        rows,
+    )
+    return len(rows)
+
+
+def withdraw_missing(session: Session, source_backend: str, kept: Sequence[tuple[str, str, str, str]]) -> int:
+    """Take offers of a backend out of use that are not among the kept keys; how many. What is held of them stays."""
+    present = {tuple(row): offer_id for offer_id, *row in session.execute(
+        select(Offer.id, *(getattr(Offer, name) for name in _KEY))
+        .where(Offer.backend == source_backend, Offer.enabled)
+    )}  # fmt: skip
+    gone = [offer_id for key, offer_id in present.items() if key not in set(kept)]
+    session.execute(
+        update(Offer)
+        .where(Offer.id.in_(gone))
+        .values(enabled=False, updated_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone)
+
+
+def count(session: Session) -> int:
+    """How many offers there are, used or not."""
+    return session.execute(select(func.count()).select_from(Offer)).scalar_one()

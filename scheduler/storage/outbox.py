@@ -1,0 +1,81 @@
+"""Doorbells that are to be rung once the transaction that wrote them has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+
+from scheduler.storage.engine import Session
+from scheduler.storage.tables import OutboxMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doorbell:
+    """One message on its way to the broker."""
+
+    id: int
+    task: str
+    queue: str
+    arguments: Mapping[str, str]
+
+
+def ring(session: Session, task: str, queue: str, **ids: object) -> None:
+    """Write a doorbell; it leaves after the commit, at least once."""
+    arguments = {name: str(value) for name, value in ids.items()}
+    session.execute(insert(OutboxMessage).values(task=task, queue=queue, arguments=arguments))
+
+
+def claim(session: Session, *, now: datetime, until: datetime, limit: int) -> list[Doorbell]:
+    """Take unsent doorbells for sending, oldest first; whoever dies holding them loses them at `until`."""
+    free = (
+        select(OutboxMessage.id)
+        .where(
+            OutboxMessage.sent_at.is_(None),
+            OutboxMessage.claimed_until.is_(None) | (OutboxMessage.claimed_until <= now),
+        )
+        .order_by(OutboxMessage.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.id.in_(free))
+        .values(claimed_until=until)
+        .returning(OutboxMessage.id, OutboxMessage.task, OutboxMessage.queue, OutboxMessage.arguments)
+        .execution_options(synchronize_session=False)
+    )
+    return sorted((Doorbell(**row) for row in rows.mappings()), key=lambda doorbell: doorbell.id)
+
+
+def mark_sent(session: Session, ids: Sequence[int], now: datetime) -> None:
+    """These have reached the broker."""
+    session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.id.in_(ids))
+        .values(sent_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def give_back(session: Session, ids: Sequence[int]) -> None:
+    """These could not be sent; anyone may try again at once."""
+    session.execute(
+        update(OutboxMessage)
+        .where(OutboxMessage.id.in_(ids), OutboxMessage.sent_at.is_(None))
+        .values(claimed_until=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def forget_sent(session: Session, before: datetime) -> int:
+    """Delete what was sent long ago; how many."""
+    gone = session.execute(
+        delete(OutboxMessage)
+        .where(OutboxMessage.sent_at < before)
+        .returning(OutboxMessage.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone.all())

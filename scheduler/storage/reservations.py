@@ -1,0 +1,85 @@
+"""Capacity held for attempts: `offers.reserved_gpus` moves here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+
+from scheduler.storage.engine import Session
+from scheduler.storage.tables import Offer, Reservation
+
+
+def reserve(session: Session, offer_id: UUID, gpu_count: int) -> bool:
+    """Count GPUs of an offer as held, if so many are free; the check and the change are one statement.
+
+    A failed try may still have locked the row (PostgreSQL locks a row that changed under it before it looks
+    again), so it is rolled back to a savepoint: a transaction never holds more than the one offer it got.
+    """
+    savepoint = session.begin_nested()
+    got = session.execute(
+        update(Offer)
+        .where(Offer.id == offer_id, Offer.enabled, Offer.reserved_gpus + gpu_count <= Offer.capacity_gpus)
+        .values(reserved_gpus=Offer.reserved_gpus + gpu_count)
+        .returning(Offer.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if got is None:
+        savepoint.rollback()
+        return False
+    savepoint.commit()
+    return True
+
+
+def open_for(
+    session: Session, *, attempt_id: UUID, tenant_id: UUID, offer_id: UUID, gpu_count: int, now: datetime
+) -> None:
+    """Write down who holds what `reserve` has counted."""
+    session.execute(
+        insert(Reservation).values(
+            attempt_id=attempt_id, tenant_id=tenant_id, offer_id=offer_id, gpu_count=gpu_count, reserved_at=now
+        )
+    )
+
+
+def release(session: Session, attempt_id: UUID, now: datetime) -> bool:
+    """Give an attempt's capacity back, exactly once; False where it was given back before."""
+    held = session.execute(
+        update(Reservation)
+        .where(Reservation.attempt_id == attempt_id, Reservation.released_at.is_(None))
+        .values(released_at=now)
+        .returning(Reservation.offer_id, Reservation.gpu_count)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if held is None:
+        return False
+    session.execute(
+        update(Offer)
+        .where(Offer.id == held.offer_id)
+        .values(reserved_gpus=Offer.reserved_gpus - held.gpu_count)
+        .execution_options(synchronize_session=False)
+    )
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imbalance:
+    """An offer whose counter is not the sum of its open reservations."""
+
+    offer_id: UUID
+    counted: int
+    held: int
+
+
+def imbalances(session: Session) -> list[Imbalance]:
+    """Offers whose counter and open reservations differ; there should be none at any commit."""
+    held = func.coalesce(func.sum(Reservation.gpu_count), 0)
+    rows = session.execute(
+        select(Offer.id, Offer.reserved_gpus, held)
+        .outerjoin(Reservation, (Reservation.offer_id == Offer.id) & Reservation.released_at.is_(None))
+        .group_by(Offer.id)
+        .having(Offer.reserved_gpus != held)
+    )
+    return [Imbalance(offer_id=offer_id, counted=counted, held=int(sum_held)) for offer_id, counted, sum_held in rows]
