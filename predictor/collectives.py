@@ -76,7 +76,7 @@ def links(layout: LayoutColumns, gpu: GpuColumns) -> Links:
 
 
 def group(links: Links, size: Floats, stride: Floats) -> Group:
-    """The group of `size` ranks that are `stride` GPUs apart (Megatron's order: tensor, context, expert, data, pipeline).
+    """The group of `size` ranks that are `stride` GPUs apart (Megatron's order: tensor, context, data, pipeline).
 
     A ring enters and leaves each domain once, and the domain's network is shared by all the groups that cross it.
     """

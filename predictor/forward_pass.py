@@ -116,7 +116,7 @@ def tensor_split(c: InferenceColumns) -> Floats:
 
 
 def _linear_layers(c: InferenceColumns, tokens: Floats, bandwidth: Floats) -> tuple[tuple[Floats, Floats], ...]:
-    """Seconds of arithmetic and of traffic of the layers' products: those every token passes, and the routed experts."""
+    """Seconds of arithmetic and of traffic of the layers' products: what all tokens pass, and the routed experts."""
     m, tp, ep = c.model, tensor_split(c), c.layout.ep
     widened = (c.weight_bytes < 0.9 * c.activation_bytes) & (c.compute_tflops <= c.gpu.bf16_tflops)
     share = c.pace.matrix_share * np.where(widened, UNPACK_SHARE, 1.0)

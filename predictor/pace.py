@@ -102,7 +102,9 @@ class TrainingPace:
     """The same per element of the MLP's inner width."""
 
 
-_EAGER = TrainingPace(launch_s=1.2e-3, micro_s=2e-3, step_s=28e-3, expert_launch_s=120e-6, width_bytes=30.0, mlp_bytes=7.0)
+_EAGER = TrainingPace(
+    launch_s=1.2e-3, micro_s=2e-3, step_s=28e-3, expert_launch_s=120e-6, width_bytes=30.0, mlp_bytes=7.0
+)
 _FUSED = TrainingPace(launch_s=400e-6, micro_s=2e-3, step_s=30e-3, expert_launch_s=0.0, width_bytes=42.0, mlp_bytes=6.0)
 _MEGATRON = replace(_FUSED, launch_s=2e-3, step_s=16e-3)
 """Transformer Engine's modules are long on the host and lean on the GPU."""
@@ -141,7 +143,7 @@ def training_pace(workload: TrainingWorkload) -> Mapping[str, float]:
 
 def _dated_vllm(software: Software) -> ServingPace:
     """The pace before or since the second scheduler (0.8, March 2025), which took the host out of the GPU's way."""
-    found = re.search(r"(\d+)\.(\d+)", software.version)
-    if found is None:
+    if not software.version:
         return _UNDATED_VLLM
-    return _FIRST_VLLM if (int(found[1]), int(found[2])) < (0, 8) else _VLLM
+    found = re.search(r"(\d+)\.(\d+)", software.version)
+    return _FIRST_VLLM if found and (int(found[1]), int(found[2])) < (0, 8) else _VLLM

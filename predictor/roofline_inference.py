@@ -19,7 +19,7 @@ from predictor.roofline import keys_seen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceTime:
-    """Seconds of a whole batch job, start-up not counted; compute to overhead add up to the runtime, and so do the phases."""
+    """Seconds of a whole batch job without its start; compute to overhead add up to it, and so do the phases."""
 
     runtime_s: Floats
     prefill_s: Floats

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.collectives import Links, all_gather, all_reduce, all_to_all, group, links, send
+from predictor.collectives import links
 from predictor.columns import EAGER_ATTENTION, FULL_CHECKPOINTING, SELECTIVE_CHECKPOINTING, TrainingColumns
 from predictor.gather import Floats
 from predictor.roofline import (
@@ -28,13 +28,14 @@ from predictor.roofline import (
     pair_flops,
     routed_width,
 )
+from predictor.training_exchange import exchanges_s, gathers_s, reduction_s
 
 MATRIX_SHARE = 0.88
-"""Of the best measured matrix rate, what a whole training run sustains: shapes are not the best, clocks fall with heat."""
+"""Of the best measured matrix rate, what a training run sustains: shapes are not the best, clocks fall with heat."""
 EXPERT_SHARE = 0.45
 """Of that, what grouped products over many narrow, unevenly filled experts reach."""
 ATTENTION_SHARE = 0.48
-"""Of the achievable matrix rate, what causal attention reaches, forward and backward (arXiv:2307.08691, figures 4-6)."""
+"""Of the achievable matrix rate, what causal attention reaches, forward and backward (arXiv:2307.08691, section 4)."""
 DEPTH = 0.4
 """Of a product's operands and results, the traffic that does not hide behind its arithmetic."""
 LORA_BYTES = 65.0
@@ -97,13 +98,13 @@ def training_roofline(c: TrainingColumns) -> TrainingTime:
     tokens = c.micro_batch * c.sequence / c.layout.cp
     compute = _compute(c, passes, tokens)
     memory = _memory(c, passes, tokens)
-    talk = _exchanges(c, passes, tokens, joined)
+    talk = exchanges_s(c, passes.forward, tokens, joined)
     work = compute + memory + talk
-    gathered = beside(work, _gathers(c, passes, joined), GATHER_EXPOSED)
+    gathered = beside(work, gathers_s(c, passes.forward, joined), GATHER_EXPOSED)
     micro = beside(gathered, _launches(c, passes), LAUNCH_EXPOSED)
     repeats = c.accumulation
     optimizer = _optimizer(c)
-    reduction = beside(repeats * work, _reduction(c, joined), REDUCTION_EXPOSED) - repeats * work
+    reduction = beside(repeats * work, reduction_s(c, joined), REDUCTION_EXPOSED) - repeats * work
     parts = {
         "compute_s": repeats * compute,
         "memory_s": repeats * memory + optimizer,
@@ -177,56 +178,8 @@ def _memory(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     return (elementwise + widened / (layout.tp * layout.pp) * (passes.forward + 1.0)) / bandwidth
 
 
-def _exchanges(c: TrainingColumns, passes: _Passes, tokens: Floats, joined: Links) -> Floats:
-    """Seconds of what one micro step waits for: tensor, expert and context parallelism, hops between stages."""
-    m, layout = c.model, c.layout
-    state = tokens * m.hidden * c.compute_bytes
-    ones = np.ones_like(tokens)
-    tensor = group(joined, layout.tp, ones)
-    reduces = 2.0 * all_reduce(state, tensor) * m.layers / layout.pp * (passes.forward + 1.0)
-    experts = group(joined, np.maximum(1.0, layout.ep / layout.tp), layout.tp)
-    routed = all_to_all(tokens * m.expert_width * c.compute_bytes / layout.tp, m.experts_per_token, experts)
-    exchanges = 2.0 * routed * m.moe_layers / layout.pp * (passes.forward + 1.0)
-    ring = group(joined, layout.cp, layout.tp)
-    cache = tokens * (m.cache_full + m.cache_sliding) * c.compute_bytes / layout.tp / layout.pp
-    turns = (layout.cp - 1.0) * send(cache, ring) * (passes.forward + 2.0)
-    stages = group(joined, layout.pp, layout.gpus / layout.pp)
-    return reduces + exchanges + turns + 2.0 * send(state / layout.tp, stages)
-
-
-def _gathers(c: TrainingColumns, passes: _Passes, joined: Links) -> Floats:
-    """Seconds of fetching sharded weights and scattering their gradients in one micro step (ZeRO-3, arXiv:1910.02054)."""
-    m, layout = c.model, c.layout
-    ranks = group(joined, layout.dp, layout.tp * layout.cp)
-    split = layout.tp * layout.pp
-    experts = m.expert_parameters / m.parameters
-    # experts that are spread over ranks already are gathered only among the ranks that hold the same ones
-    whole = (1.0 - experts + experts / np.maximum(1.0, layout.ep / layout.tp)) / split
-    weights = m.parameters * whole * np.where(c.quantized, c.base_bytes, c.compute_bytes)
-    fetched = all_gather(weights, ranks) * (passes.forward + 1.0)
-    gradients = c.trained_parameters * np.where(c.full, whole, 1.0 / split)
-    scattered = all_gather(gradients * c.gradient_bytes, ranks)
-    return np.where(c.layout.stage >= 3.0, fetched + scattered, 0.0)
-
-
-def _reduction(c: TrainingColumns, joined: Links) -> Floats:
-    """Seconds of summing gradients over data-parallel ranks once a step, and of sharing the stepped weights (ZeRO 1, 2)."""
-    layout = c.layout
-    ranks = group(joined, layout.dp * layout.cp, layout.tp)
-    apart = c.trained_parameters * _expert_part(c) / np.maximum(layout.tp, layout.ep)
-    trained = (c.trained_parameters * (1.0 - _expert_part(c)) / layout.tp + apart) / layout.pp
-    summed = all_reduce(trained * c.gradient_bytes, ranks)
-    shared = all_gather(trained * c.gradient_bytes, ranks) + all_gather(trained * c.compute_bytes, ranks)
-    return np.select([layout.stage >= 3.0, layout.stage >= 1.0], [0.0 * summed, shared], summed)
-
-
-def _expert_part(c: TrainingColumns) -> Floats:
-    """Of the trained parameters, those of routed experts."""
-    return np.where(c.full, c.model.expert_parameters / c.model.parameters, 0.0)
-
-
 def _optimizer(c: TrainingColumns) -> Floats:
-    """Seconds of the step itself: states, master copy, weights and gradients streamed; over PCIe where they are offloaded."""
+    """Seconds of the step itself: states, master copy, weights and gradients streamed; over PCIe where offloaded."""
     layout = c.layout
     shards = layout.tp * layout.pp * np.where(layout.stage >= 1.0, layout.dp * layout.cp, 1.0)
     trained = c.trained_parameters / np.minimum(shards, layout.gpus)
