@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from scheduler.api.schemas.common import usd
 from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut
-from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, SubmittedOut
-from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView
+from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, LogChunkOut, SubmittedOut
+from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView
 
 
 def job_summary(job: JobView) -> JobSummary:
@@ -141,4 +141,11 @@ def event(view: EventView) -> EventOut:
         to_state=view.to_state,
         data=dict(view.data),
         at=view.at,
+    )
+
+
+def log_chunk(view: LogView) -> LogChunkOut:
+    """A piece of what was printed."""
+    return LogChunkOut(
+        id=view.id, attempt_id=view.attempt_id, stream=view.stream, offset=view.offset, text=view.text
     )

@@ -1,0 +1,3 @@
+"""Submit, list, read and cancel jobs."""
+
+from __future__ import annotations
