@@ -25,6 +25,8 @@ class Trainer:
     fused_kernels: bool = False
     autocast: bool = False
     """Parameters are FP32 and cast as they are used."""
+    fused_step: bool = False
+    """One kernel updates a parameter in place, without temporaries (Apex, Transformer Engine, DeepSpeed)."""
     whole_gradients: bool = False
     """While gradients accumulate, sharded data parallelism does not reduce them: every rank holds all (no_sync)."""
 
@@ -33,7 +35,13 @@ _AUTOCAST = Trainer(weight_bytes=4, gradient_bytes=4, master_bytes=0, autocast=T
 """FP32 parameters, cast as they are used (torch.amp)."""
 
 _MEGATRON_RECIPES = Trainer(
-    weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, sequence_parallel=True, fused_kernels=True
+    weight_bytes=2,
+    gradient_bytes=4,
+    master_bytes=4,
+    megatron=True,
+    sequence_parallel=True,
+    fused_step=True,
+    fused_kernels=True,
 )
 """NeMo's recipes turn sequence parallelism on wherever tensors are split; Megatron-LM leaves it off."""
 
@@ -43,11 +51,13 @@ _TRAINERS = {
     "composer": Trainer(weight_bytes=4, gradient_bytes=4, master_bytes=0, fused_kernels=True),
     "torchtitan": Trainer(weight_bytes=4, gradient_bytes=4, master_bytes=0, fused_kernels=True),
     # ZeRO, arXiv:1910.02054, section 3.1: 2 + 2 + 12 bytes
-    "deepspeed": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4),
-    "internlm": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4, fused_kernels=True),
+    "deepspeed": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4, fused_step=True),
+    "internlm": Trainer(weight_bytes=2, gradient_bytes=2, master_bytes=4, fused_step=True, fused_kernels=True),
     # Megatron Core, distributed optimizer guide: 18 bytes, 6 + 12/d when sharded
     "megatron-bridge": _MEGATRON_RECIPES,
-    "megatron": Trainer(weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, fused_kernels=True),
+    "megatron": Trainer(
+        weight_bytes=2, gradient_bytes=4, master_bytes=4, megatron=True, fused_step=True, fused_kernels=True
+    ),
     "nemo": _MEGATRON_RECIPES,
 }
 

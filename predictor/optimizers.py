@@ -13,6 +13,8 @@ class Optimizer:
     """Whole tensors: AdamW keeps two moments (Loshchilov and Hutter, arXiv:1711.05101)."""
     state_bytes: float | None = None
     """Bytes of one state element; None: FP32 beside FP32 weights or masters, else the type of the weights."""
+    step_copies: int = 0
+    """Whole temporaries of the type of the states while it steps."""
     matrix_states: int | None = None
     """States of a matrix inside a layer, where embeddings and vectors keep other ones (Muon); None: the same."""
 
@@ -23,7 +25,8 @@ _8BIT = 1.0 + 4.0 / 256.0
 _FACTORED = 0.01
 """Rows plus columns of a matrix instead of the matrix (Adafactor, arXiv:1804.04235 section 3): near nothing."""
 
-ADAMW = Optimizer(states=2)
+ADAMW = Optimizer(states=2, step_copies=1)
+"""PyTorch's multi-tensor step holds the square roots of all second moments at once."""
 
 _KNOWN = {
     "adamw": ADAMW,
@@ -37,7 +40,7 @@ _KNOWN = {
     "adafactor": Optimizer(states=1, state_bytes=_FACTORED),
     "adamw_8bit": Optimizer(states=2, state_bytes=_8BIT),
     "lion_8bit": Optimizer(states=1, state_bytes=_8BIT),
-    "muon": Optimizer(states=2, matrix_states=1),
+    "muon": Optimizer(states=2, step_copies=1, matrix_states=1),
 }
 
 _ALIASES = {

@@ -72,8 +72,7 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
         "gradient_bytes": trained.mean(4.0, trained.gradient_bytes),
         "master_bytes": trained.master_bytes,
         "state_bytes": _state_bytes(w, trained.mean(4.0, trained.state_width)),
-        # the multi-tensor AdamW of PyTorch holds one temporary as wide as the states while it steps
-        "step_copy_bytes": trained.mean(4.0, trained.state_width),
+        "step_copy_bytes": 0.0 if trainer.fused_step else _step_copies(w) * trained.mean(4.0, trained.state_width),
         "eight_bit_matmul": w.precision in (Precision.FP8, Precision.FP4),
         "checkpointing": CHECKPOINTING_CODES[w.gradient_checkpointing],
         "attention": ATTENTION_CODES[w.attention],
@@ -147,6 +146,10 @@ def _trained(w: TrainingWorkload, trainer: Trainer, stored: float) -> _Trained:
         master_bytes=0.0 if low or stored == 4.0 else trainer.master_bytes,
         state_width=stored if low else 4.0,
     )
+
+
+def _step_copies(w: TrainingWorkload) -> int:
+    return (find_optimizer(w.optimizer) or ADAMW).step_copies
 
 
 def _state_bytes(w: TrainingWorkload, natural: float) -> float:
