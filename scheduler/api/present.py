@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from scheduler.api.schemas.common import usd
@@ -146,6 +145,4 @@ def event(view: EventView) -> EventOut:
 
 def log_chunk(view: LogView) -> LogChunkOut:
     """A piece of what was printed."""
-    return LogChunkOut(
-        id=view.id, attempt_id=view.attempt_id, stream=view.stream, offset=view.offset, text=view.text
-    )
+    return LogChunkOut(id=view.id, attempt_id=view.attempt_id, stream=view.stream, offset=view.offset, text=view.text)

@@ -7,13 +7,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scheduler.cli.output import AsJson
+
+if TYPE_CHECKING:
+    from scheduler.embedded.system import EmbeddedSystem
 
 EXIT_NOT_AS_PROMISED = 1
 TIME_SCALE = 1e-4
@@ -24,13 +28,15 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the database and logs there; `pythia up` can reopen them.")
     ] = None,
-    stay: Annotated[bool, typer.Option("--stay", help="Leave the system running until Ctrl-C, to look around.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Leave the system running until Ctrl-C, to look around.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan, place, run and learn, on a system of its own. Exit code 1 if anything is not as promised."""
     from scheduler.cli.client import Client  # noqa: PLC0415
     from scheduler.demo.narrator import Narrator  # noqa: PLC0415
-    from scheduler.demo.play import play  # noqa: PLC0415
+    from scheduler.demo.play import play, where_next  # noqa: PLC0415
     from scheduler.demo.watch import DemoFailed  # noqa: PLC0415
     from scheduler.embedded.system import EmbeddedSystem  # noqa: PLC0415
     from scheduler.settings import load_settings  # noqa: PLC0415
@@ -43,17 +49,18 @@ def demo(
         narrator.say("starting Pythia: PostgreSQL, API, relay, worker")
         with EmbeddedSystem(settings, report=narrator.say) as system:
             narrator.say(f"ready at {system.url}")
-            with Client(system.url, system.api_key) as server:
+            api_key = system.api_key or _own_key(system.database_url)
+            with Client(system.url, api_key) as server:
                 try:
                     stories = play(server, narrator)
                 except DemoFailed as error:
                     typer.echo(f"pythia: {error}", err=True)
                     raise typer.Exit(EXIT_NOT_AS_PROMISED) from None
-            narrator.show(_where_next(system.url, stories[7].job["id"], keep))
+            narrator.show(["", *where_next(system.url, api_key, stories, stays=stay)])
             if as_json:
-                typer.echo(json.dumps([vars(story) for story in stories]))
+                typer.echo(json.dumps([asdict(story) for story in stories]))
             if stay:
-                _stay(system)
+                _until_interrupted(system)
 
 
 @contextmanager
@@ -63,3 +70,21 @@ def _directory(keep: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="pythia-demo-") as made:
         yield Path(made)
+
+
+def _own_key(database_url: str) -> str:
+    """A key of our own to a database whose first key was made elsewhere."""
+    from scheduler.services.api_keys import make_key  # noqa: PLC0415
+    from scheduler.storage.engine import make_engine  # noqa: PLC0415
+    from scheduler.storage.tables import DEFAULT_TENANT  # noqa: PLC0415
+
+    engine = make_engine(database_url, pool_size=1)
+    try:
+        return make_key(engine, DEFAULT_TENANT, "demo")
+    finally:
+        engine.dispose()
+
+
+def _until_interrupted(system: EmbeddedSystem) -> None:
+    with suppress(KeyboardInterrupt):
+        system.watch(threading.Event())

@@ -121,8 +121,8 @@ def _row(number: str, candidate: Json) -> tuple[str, ...]:
 
 
 def layout_label(layout: Json) -> str:
-    """`tp4 dp2 zero3`, or `-` on a single GPU."""
-    return Layout(**{**layout, "sharding": Sharding(layout["sharding"])}).label()
+    """`tp4 dp2 zero3`, or `-` on a single GPU and where none was thought of."""
+    return ABSENT if not layout else Layout(**{**layout, "sharding": Sharding(layout["sharding"])}).label()
 
 
 def _vram(forecast: Json | None) -> str:
@@ -139,13 +139,20 @@ def _start(candidate: Json) -> str:
 
 
 def verdict(candidate: Json) -> str:
-    """The verdict with its number."""
-    return _VERDICTS.get(candidate["reason"], "{reason_text}").format(
-        reason_text=candidate["reason_text"], percent=percent(candidate["reason_number"] or 0)
-    )
+    """The verdict with its number, short for the common ones."""
+    reason, number = candidate["reason"], candidate["reason_number"]
+    short = _VERDICTS.get(reason) if number is not None or reason == "chosen" else None
+    if short is None:
+        return f"{reason}: {candidate['reason_text']}"
+    return short.format(number=number, percent=percent(number or 0))
 
 
-_VERDICTS = {"chosen": "CHOSEN", "dearer": "{percent} cost", "slower": "{percent} time"}
+_VERDICTS = {
+    "chosen": "CHOSEN",
+    "dearer": "{percent} cost",
+    "slower": "{percent} time",
+    "vram": "vram: short by {number:.1f} GiB",
+}
 
 
 def _foot(decision: Json, shown: int) -> list[str]:

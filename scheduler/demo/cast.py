@@ -56,7 +56,7 @@ class Role:
 def _recovered(story: Story) -> bool:
     outcomes = [attempt["outcome"] for attempt in story.attempts]
     usable = [attempt["forecast"]["usable_vram_gib"] for attempt in story.attempts]
-    return outcomes[0] == "out_of_memory" and outcomes[-1] == "completed" and usable[-1] > usable[0]
+    return outcomes[0] == "out_of_memory" and outcomes[-1] == "completed" and bool(usable[-1] > usable[0])
 
 
 def _in_eu(story: Story) -> bool:

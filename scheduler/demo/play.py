@@ -71,14 +71,32 @@ def _submit(server: Client, spec: dict[str, Any], label: str) -> dict[str, Any]:
     return taken
 
 
+def where_next(url: str, api_key: str, stories: list[Story], *, stays: bool) -> list[str]:
+    """What to look at after the last table."""
+    surprise = next(story.job["id"] for story in stories if len(story.attempts) > 1)
+    lines = [
+        "Where next",
+        f"  pythia explain {surprise}   why each try of that job went where it went",
+        f"  {url}/docs   every call, to be tried out",
+        "  one SELECT on the record of decisions (docs/operations.md has more):",
+        "    SELECT d.kind, c.gpu_type, c.gpu_count, c.reason, c.reason_text FROM decisions d",
+        f"      JOIN candidates c ON c.decision_id = d.id WHERE d.job_id = '{surprise}' ORDER BY d.number, c.rank;",
+    ]
+    if stays:
+        reach = f"export PYTHIA_URL={url} PYTHIA_API_KEY={api_key}"
+        return [*lines, f"The system stays until Ctrl-C. In another terminal: {reach}"]
+    return [
+        *lines,
+        "This system stops now: `pythia demo --stay` leaves it running for these, `pythia up` starts your own.",
+    ]
+
+
 def _demand(stories: list[Story], runs: list[Story]) -> None:
     complaints = [role.complaint(story) for role, story in zip(ROLES, stories, strict=True)]
     complaints += [LEARNER.complaint(run) for run in runs]
-    first, last = runs[0].attempts[-1]["forecast"], runs[-1].attempts[-1]["forecast"]
-    if (first["basis"], last["basis"]) != ("stated", "history"):
-        complaints.append(
-            f"the first run was forecast from {first['basis']} and the last from {last['basis']}, not from stated, history"
-        )
+    first, last = (run.attempts[-1]["forecast"]["basis"] for run in (runs[0], runs[-1]))
+    if (first, last) != ("stated", "history"):
+        complaints.append(f"the first run's forecast is {first} and the last one's {last}, not stated and history")
     elif off_by(runs[-1]) >= off_by(runs[0]):
         complaints.append("the last forecast is no better than the user's guess")
     complaints += [

@@ -13,7 +13,7 @@ from scheduler.demo.cast import Story
 Json = Mapping[str, Any]
 
 SUMMARY_HEADER = (
-    "JOB", "GPU × N", "WHERE", "VRAM p50 .. p95 GiB", "WAS", "TIME p50 .. p90", "WAS", "$ CHOICE", "$ NAIVE", "$ BILLED",
+    "JOB", "GPU × N", "WHERE", "GiB p50 .. p95", "WAS", "TIME p50 .. p90", "WAS", "$ CHOICE", "$ NAIVE", "$ BILLED",
     "OUTCOME", "TRIES",
 )  # fmt: skip
 
@@ -24,8 +24,8 @@ def summary(stories: Sequence[Story]) -> list[str]:
     lines = columns(SUMMARY_HEADER, rows, right=(4, 6, 7, 8, 9, 11))
     lines += [
         "s: VRAM, time and bill of this job are drawn by a simulated provider; the command itself ran here.",
-        "$ CHOICE and $ NAIVE are the expected cost of the whole job on the first placement, and on the lowest price per",
-        "hour whose memory holds the weights. * naive: runs out of memory more likely than not.",
+        "$ CHOICE and $ NAIVE: expected cost of the whole job on the first placement, and on the lowest price per hour",
+        "whose memory holds the weights.",
     ]
     return [*lines, *_saved(stories)]
 

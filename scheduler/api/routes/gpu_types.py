@@ -14,6 +14,6 @@ router = APIRouter(prefix="/gpu-types", tags=["offers"], route_class=JsonRoute)
 
 
 @router.get("", summary="The GPU types")
-def list_gpu_types(tenant: Tenant) -> Page[GpuTypeOut]:  # noqa: ARG001 - it asks for a key, nothing more
+def list_gpu_types(tenant: Tenant) -> Page[GpuTypeOut]:
     """Every GPU type with what it can do; a bare name such as `H100` in a constraint means all its variants."""
     return Page(items=[GpuTypeOut.model_validate(one, from_attributes=True) for one in load_gpu_types()], next=None)

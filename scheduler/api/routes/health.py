@@ -74,9 +74,9 @@ def _lines(gauges: Gauges) -> Iterator[str]:
         yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
-def _by_state(name: str, help_text: str, counts: Mapping[str, int], states: list[JobState] | list[AttemptState]) -> (
-    Iterator[str]
-):
+def _by_state(
+    name: str, help_text: str, counts: Mapping[str, int], states: list[JobState] | list[AttemptState]
+) -> Iterator[str]:
     yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} gauge"
     for state in states:  # zeroes too: a series that comes and goes cannot be alerted on

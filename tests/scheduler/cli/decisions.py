@@ -66,7 +66,7 @@ def decision(**changes: Any) -> dict[str, Any]:
                 layout=LAYOUT | {"gpu_count": 2, "data_parallel": 2, "sharding": "zero3"}, provision_s=720.0,
                 verdict="rejected", reason="dearer", reason_number=110.0, reason_text="110 % dearer",
             ),
-            rejected("vram", "vram: short by 18.4 GiB", 18.4, gpu_type="L40S"),
-            rejected("jurisdiction", "jurisdiction: US, EU required", gpu_type="H200-SXM", forecast=None),
+            rejected("vram", "short by 18.4 GiB: 63.4 GiB at p95, 45.0 GiB usable", 18.4, gpu_type="L40S"),
+            rejected("jurisdiction", "stands in US, EU required", gpu_type="H200-SXM", forecast=None, layout={}),
         ],
     } | changes  # fmt: skip

@@ -52,7 +52,7 @@ def test_dearer_candidate_keeps_its_number_and_says_how_much() -> None:
 def test_candidate_ruled_out_has_no_number_and_its_reason() -> None:
     text = plan_text(decision())
     assert row(text, "H200-SXM")[0] == "-"
-    assert row(text, "H200-SXM")[-1] == "jurisdiction: US, EU required"
+    assert row(text, "H200-SXM")[-1] == "jurisdiction: stands in US, EU required"
     assert "vram: short by 18.4 GiB" in text
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_placement_says_why_in_the_head(kind: str, word: str) -> None
 
 def test_short_form_shows_one_of_every_reason_before_a_second_of_any() -> None:
     many = [rejected("vram", f"vram: short by {n} GiB", n, gpu_type=f"GPU{n}") for n in range(20)]
-    last = rejected("deadline", "deadline: 3h late", 10800.0, gpu_type="SLOW")
+    last = rejected("deadline", "3h late", 10800.0, gpu_type="SLOW")
     text = plan_text(decision(candidates=[candidate(), *many, last]))
     assert "deadline: 3h late" in text
     assert "Shown 7 of" in text

@@ -26,7 +26,8 @@ def test_probability_is_never_rounded_up(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dollars", "written"), [("10.4", "10.40"), ("0.0123", "0.0123"), ("0", "0.00"), ("1234.5", "1,234.50"), (None, "-")]
+    ("dollars", "written"),
+    [("10.4", "10.40"), ("0.0123", "0.0123"), ("0", "0.00"), ("1234.5", "1,234.50"), (None, "-")],
 )
 def test_usd_shows_cents_and_more_where_cents_would_say_nothing(dollars: str | None, written: str) -> None:
     assert wording.usd(dollars) == written
