@@ -1,0 +1,207 @@
+"""Start a command in a session of its own, keep what it prints, and end it with everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from workers.supervision.gpus import GIB
+from workers.supervision.oom import OutputWatch
+from workers.supervision.order import Order
+from workers.supervision.output import STREAMS, OutputWriter
+from workers.supervision.processes import descendants, signal_all, signal_group
+from workers.supervision.report_file import NAME as REPORT
+from workers.supervision.stopped import OutOfMemory
+
+_CHUNK_BYTES = 256 * 1024
+_CLEARING_S = 5.0
+"""How long to wait for killed processes to be gone; one stuck in the kernel is left to it."""
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
+"""What of the worker's environment a command sees. Everything else may hold the worker's secrets."""
+
+
+class CannotStart(Exception):
+    """A command could not be started; the message is one sentence, the code is what a shell would say."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def environment(order: Order, folder: Path, gpu_uuids: tuple[str, ...], inherited: Mapping[str, str]) -> dict[str, str]:
+    """The command's whole environment: a few of the worker's variables, the spec's, and ours, which win."""
+    return {
+        "PATH": os.defpath,
+        "LANG": "C.UTF-8",
+        **{name: inherited[name] for name in KEPT_VARIABLES if name in inherited},
+        "TMPDIR": str(folder / "tmp"),
+        **order.env,
+        "PYTHIA_JOB_ID": order.job_id,
+        "PYTHIA_ATTEMPT_ID": order.attempt_id,
+        "PYTHIA_REPORT_FILE": str(folder / REPORT),
+        # empty where none was handed out: a job placed on the CPU must not touch another's card
+        "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a command ended, by the kernel's word."""
+
+    code: int
+    """128 + signal where a signal ended it."""
+    signal: int | None
+    largest_rss_gib: float | None
+    """Peak of its largest single process; None where the kernel's figure says nothing about it."""
+
+
+class Command:
+    """A running command. Nothing but `close` reaps it, so its process group's number stays its own until then."""
+
+    def __init__(self, order: Order, folder: Path, env: dict[str, str]) -> None:
+        self._process = _spawn(order, folder, env)
+        self.began = time.monotonic()
+        self.pid = self._process.pid
+        self._exited = False
+        self._writers = {name: OutputWriter(folder, name, order.log_cap_bytes) for name in STREAMS}
+        self._watches = {name: OutputWatch() for name in STREAMS}
+        self.selector = selectors.DefaultSelector()
+        for name, pipe in zip(STREAMS, (self._process.stdout, self._process.stderr), strict=True):
+            assert pipe is not None  # noqa: S101 - both were asked for
+            os.set_blocking(pipe.fileno(), False)
+            self.selector.register(pipe, selectors.EVENT_READ, name)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for output or a signal, at most so long, and keep the output."""
+        for key, _ in self.selector.select(seconds):
+            if isinstance(key.data, str):
+                self._pump(key.fileobj, key.data)  # type: ignore[arg-type]
+
+    def has_ended(self) -> bool:
+        """Whether the command itself has ended; descendants that were left to us are buried on the way."""
+        while not self._exited and (dead := _look_for_dead()):
+            if dead == self.pid:
+                self._exited = True
+            else:
+                os.waitpid(dead, 0)
+        return self._exited
+
+    def ask_to_end(self) -> None:
+        """SIGTERM to its process group."""
+        signal_group(self.pid, signal.SIGTERM)
+
+    def make_end(self) -> None:
+        """SIGKILL to its process group and to whatever left that group."""
+        signal_group(self.pid, signal.SIGKILL)
+        signal_all(descendants(os.getpid()), signal.SIGKILL)
+
+    def close(self) -> Exit:
+        """Once it has ended: end what it left running, read the rest of its output, and say how it ended."""
+        # its zombie still holds the number, so this cannot meet another group
+        signal_group(self.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code  # so that Popen does not look for it
+        _clear_descendants()
+        self._drain()
+        largest = usage.ru_maxrss
+        # between fork and exec a child counts our own pages as its peak
+        ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        unit = 1 if sys.platform == "darwin" else 1024
+        return Exit(
+            code=128 - code if code < 0 else code,
+            signal=-code if code < 0 else None,
+            largest_rss_gib=largest * unit / GIB if largest > ours else None,
+        )
+
+    def said(self) -> list[OutOfMemory | None]:
+        """Which memory each stream's last lines say ran out."""
+        return [watch.verdict() for watch in self._watches.values()]
+
+    def say(self, line: str) -> None:
+        """Add a line of our own to the command's stderr."""
+        self._writers["stderr"].write(line.encode() + b"\n")
+
+    def close_output(self) -> None:
+        """Let go of the log files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _pump(self, pipe: BinaryIO, stream: str) -> None:
+        try:
+            data = os.read(pipe.fileno(), _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self.selector.unregister(pipe)
+            pipe.close()
+            return
+        self._watches[stream].feed(data)
+        with contextlib.suppress(OSError):  # a full disk costs the log, never the job
+            self._writers[stream].write(data)
+
+    def _drain(self) -> None:
+        until = time.monotonic() + _CLEARING_S
+        while any(isinstance(key.data, str) for key in self.selector.get_map().values()) and time.monotonic() < until:
+            self.wait(0.1)
+
+
+def _spawn(order: Order, folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    where = Path(order.working_dir) if order.working_dir is not None else folder / "work"
+    if not where.is_dir():
+        what = "is not a directory" if where.exists() else "does not exist on this machine"
+        raise CannotStart(f"the working directory {where} {what}", 1)
+    program = order.command[0]
+    try:
+        return subprocess.Popen(
+            list(order.command),
+            env=env,
+            cwd=where,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a process group of its own, and no terminal to hang up
+        )
+    except FileNotFoundError:
+        raise CannotStart(f"the program {program!r} or its interpreter was not found", 127) from None
+    except PermissionError:
+        raise CannotStart(f"the program {program!r} may not be executed", 126) from None
+    except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            raise CannotStart(f"the program {program!r} is no executable of this machine", 126) from None
+        raise CannotStart(f"starting {program!r} fails: {error.strerror}", 126) from None
+    except ValueError as error:  # a NUL in the environment
+        raise CannotStart(f"starting {program!r} fails: {error}", 126) from None
+
+
+def _look_for_dead() -> int | None:
+    """The pid of a child that has ended, left as it is; None if there is none."""
+    try:
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return dead.si_pid if dead else None
+
+
+def _clear_descendants() -> None:
+    until = time.monotonic() + _CLEARING_S
+    while time.monotonic() < until:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        left = descendants(os.getpid())
+        if not left:
+            return
+        signal_all(left, signal.SIGKILL)
+        time.sleep(0.01)

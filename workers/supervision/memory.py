@@ -1,0 +1,59 @@
+"""Sample what a process tree holds: resident memory always, GPU memory where GPUs were handed out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from workers.supervision.gpus import GIB
+from workers.supervision.processes import descendants
+
+
+class VramReader(Protocol):
+    """What of the driver is used to watch GPUs that one attempt has to itself."""
+
+    def used_gib(self, uuid: str) -> float: ...
+
+    def held_gib(self, uuid: str, pids: Sequence[int]) -> float | None: ...
+
+
+class MemoryProbe:
+    """Keeps the peaks seen so far of everything this process is an ancestor of, GiB."""
+
+    def __init__(self, vram: VramReader | None, gpu_uuids: Sequence[str]) -> None:
+        self.peak_rss_gib: float | None = None
+        self.peak_vram_gib: float | None = None
+        self._vram = vram
+        self._before = {uuid: vram.used_gib(uuid) for uuid in gpu_uuids} if vram else {}
+
+    def sample(self) -> None:
+        """Look once. Resident memory is summed over processes, so pages they share count for each: an upper bound."""
+        pids = descendants(os.getpid())
+        if pids:
+            self.peak_rss_gib = _larger(self.peak_rss_gib, sum(map(_resident_gib, pids)))
+        if self._vram is None:
+            return
+        for uuid, before in self._before.items():
+            held = self._vram.held_gib(uuid, pids)
+            if held is None:
+                # the driver does not tell processes apart here; the card is ours alone, so what came is ours
+                held = max(0.0, self._vram.used_gib(uuid) - before)
+            self.peak_vram_gib = _larger(self.peak_vram_gib, held)
+
+    def note_rss(self, gib: float) -> None:
+        """Take in a peak that the kernel itself kept for one process."""
+        self.peak_rss_gib = _larger(self.peak_rss_gib, gib)
+
+
+def _larger(known: float | None, seen: float) -> float:
+    return seen if known is None else max(known, seen)
+
+
+def _resident_gib(pid: int) -> float:
+    import psutil  # noqa: PLC0415 - 30 ms that the command's start need not wait for
+
+    try:
+        return float(psutil.Process(pid).memory_info().rss) / GIB
+    except psutil.Error:
+        return 0.0

@@ -1,0 +1,23 @@
+"""Why a run was ended, and what ran out, by somebody other than the command itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stopped(StrEnum):
+    """Why a supervisor ended a command that was still running."""
+
+    ASKED = "asked"
+    TIMEOUT = "timeout"
+    HOST = "host"
+    """The machine could not run it on: it is going down, or cannot hand out the GPUs that were placed on it."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Only a simulated provider does that."""
+
+
+class OutOfMemory(StrEnum):
+    """Which memory ran out."""
+
+    GPU = "gpu"
+    HOST = "host"

@@ -1,0 +1,217 @@
+"""Watch one command from its order to its end, and keep `status.json` true meanwhile."""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workers.supervision.command import CannotStart, Command, Exit, environment
+from workers.supervision.gpus import Handout, NoGpus, Nvml, open_nvml, take_gpus
+from workers.supervision.memory import MemoryProbe
+from workers.supervision.oom import judge, kernel_kills
+from workers.supervision.order import STOP, Order
+from workers.supervision.processes import identify
+from workers.supervision.report_file import NAME as REPORT
+from workers.supervision.report_file import read_report
+from workers.supervision.status import RunState, Status
+from workers.supervision.stopped import OutOfMemory, Stopped
+
+HARD = "hard"
+"""What the stop file holds when nobody wants to wait for a graceful end."""
+_FIRST_LOOK_S, _LOOK_GROWTH, _LONGEST_LOOK_S = 0.02, 1.3, 0.5
+"""Memory is sampled often at first, when models load and jobs of seconds live, then seldom, to cost nothing."""
+_HEARTBEAT_S = 2.0
+
+
+class Supervisor:
+    """One command's keeper. It trusts nothing but its own clock, its order and the kernel."""
+
+    def __init__(self, folder: Path, order: Order, status: Status) -> None:
+        self._folder, self._order, self._status = folder, order, status
+        self._truth = order.truth
+        self._began = self._beaten = time.monotonic()
+        self._command_s = 0.0
+        self._host_is_ending = False
+        self._wake, wake_writer = os.pipe()
+        for end in (self._wake, wake_writer):
+            os.set_blocking(end, False)
+        # a signal also writes into this pipe, so no wait outlasts a child's end
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def run(self) -> Status:
+        """See the command through to its end; the final status is on disk when this returns."""
+        handout: Handout | None = None
+        kills_before = kernel_kills()
+        try:
+            if (stopped := self._provision()) is not None:
+                return self._end(stopped=stopped)
+            nvml = open_nvml() if self._order.gpu_count else None
+            handout = self._take_gpus(nvml)
+            uuids = handout.uuids if handout else ()
+            probe = MemoryProbe(nvml, uuids)
+            command = Command(self._order, self._folder, environment(self._order, self._folder, uuids, os.environ))
+        except CannotStart as refusal:
+            return self._end(failure=str(refusal), exit_code=refusal.exit_code, runtime_s=0.0)
+        except NoGpus as refusal:
+            # the host could not keep what the placement promised: that is no fault of the command
+            return self._end(failure=str(refusal), stopped=Stopped.HOST)
+        self._note(state=RunState.RUNNING, command=identify(command.pid), runtime_s=0.0)
+        self._status.write(self._folder)
+        stopped, exited = self._watch(command, probe)
+        if stopped is None and exited.code == 0:
+            stopped = self._outlast(command)
+        memory = judge(exited.code, command.said(), kills_before, kernel_kills()) if stopped is None else None
+        return self._conclude(command, probe, exited, stopped, memory)
+
+    def _take_gpus(self, nvml: Nvml | None) -> Handout | None:
+        """GPUs of this host for this process's lifetime: the kernel takes them back when it ends."""
+        order = self._order
+        if not order.gpu_count:
+            return None
+        assert order.devices_dir is not None  # noqa: S101 - written with every order that has GPUs
+        return take_gpus(nvml, order.gpu_count, order.gpu_usable_gib, Path(order.devices_dir))
+
+    def _provision(self) -> Stopped | None:
+        """Wait, as scaled, until a simulated machine has come; say why if the wait was cut short."""
+        if self._truth is not None:
+            until = self._began + self._truth.provision_s * self._truth.time_scale
+            while (left := until - time.monotonic()) > 0 and self._asked() is None:
+                time.sleep(min(left, 0.05))
+                self._beat()
+        return self._asked()
+
+    def _watch(self, command: Command, probe: MemoryProbe) -> tuple[Stopped | None, Exit]:
+        """Follow the command until it has ended by itself or was made to."""
+        over_s, verdict = self._over()
+        command.selector.register(self._wake, selectors.EVENT_READ)
+        stopped: Stopped | None = None
+        kill_at, look, next_look = math.inf, _FIRST_LOOK_S, 0.0
+        while not command.has_ended():
+            now = time.monotonic()
+            if now >= next_look:
+                probe.sample()
+                look = min(look * _LOOK_GROWTH, _LONGEST_LOOK_S)
+                next_look = now + look
+            if stopped is None:
+                stopped = self._asked() or (verdict if now - command.began >= over_s else None)
+                if stopped is not None:
+                    command.ask_to_end()
+                    kill_at = now + self._order.grace_s
+            if now >= kill_at or (stopped and self._asked_hard()):
+                command.make_end()
+            self._beat(command, probe)
+            left = command.began + over_s - time.monotonic()
+            command.wait(min(look, left) if stopped is None and left > 0 else look)
+            with suppress(BlockingIOError):
+                os.read(self._wake, 4096)
+        return stopped, command.close()
+
+    def _outlast(self, command: Command) -> Stopped | None:
+        """A simulated run lasts as long as was drawn, though the command that stands in for it is done."""
+        if self._truth is None:
+            return None
+        over_s, verdict = self._over()
+        while (left := command.began + over_s - time.monotonic()) > 0:
+            if (asked := self._asked()) is not None:
+                return asked
+            time.sleep(min(left, 0.05))
+            self._beat(command)
+        return verdict
+
+    def _over(self) -> tuple[float, Stopped | None]:
+        """Real seconds after the command's start at which it is over whatever it does, and why."""
+        limit = self._order.max_runtime_s
+        if self._truth is None:
+            return (math.inf, None) if limit is None else (limit, Stopped.TIMEOUT)
+        virtual_s, verdict = self._truth.verdict(limit)
+        return virtual_s * self._truth.time_scale, verdict
+
+    def _conclude(
+        self, command: Command, probe: MemoryProbe, exited: Exit, stopped: Stopped | None, memory: OutOfMemory | None
+    ) -> Status:
+        elapsed = time.monotonic() - command.began
+        completed = stopped is None and exited.code == 0
+        if exited.largest_rss_gib is not None:
+            probe.note_rss(exited.largest_rss_gib)
+        said = read_report(self._folder / REPORT)
+        self._note(
+            peak_rss_gib=probe.peak_rss_gib,
+            peak_vram_gib=probe.peak_vram_gib,
+            peak_allocated_gib=said.peak_allocated_gib,
+            peak_reserved_gib=said.peak_reserved_gib,
+        )
+        failure: str | None = None
+        if self._truth is None:
+            self._passed(elapsed)
+        else:
+            # a run that was cut short shows no peak: it had not come to it
+            self._note(peak_vram_gib=self._truth.peak_vram_gib if completed else None)
+            virtual_s, verdict = self._truth.verdict(self._order.max_runtime_s)
+            came_to_verdict = completed or stopped in (Stopped.OUT_OF_MEMORY, Stopped.TIMEOUT)
+            self._passed(virtual_s if came_to_verdict else self._truth.command_so_far_s(elapsed))
+            if verdict is stopped is Stopped.OUT_OF_MEMORY:
+                memory = OutOfMemory.GPU
+                failure = f"simulated: CUDA out of memory on a card with {self._truth.usable_vram_gib} GiB"
+                command.say(f"pythia, {failure}")
+        command.close_output()
+        return self._end(
+            stopped=stopped, exit_code=exited.code, signal=exited.signal, out_of_memory=memory, failure=failure
+        )
+
+    def _asked(self) -> Stopped | None:
+        if (self._folder / STOP).exists():
+            return Stopped.ASKED
+        return Stopped.HOST if self._host_is_ending else None
+
+    def _asked_hard(self) -> bool:
+        with suppress(FileNotFoundError):
+            return (self._folder / STOP).read_text() == HARD
+        return False
+
+    def _on_term(self, *_: object) -> None:
+        self._host_is_ending = True
+
+    def _beat(self, command: Command | None = None, probe: MemoryProbe | None = None) -> None:
+        """Write now and then that all is well, and what was seen so far."""
+        now = time.monotonic()
+        if now - self._beaten < _HEARTBEAT_S:
+            return
+        self._beaten = now
+        if command is not None:
+            elapsed = now - command.began
+            self._passed(self._truth.command_so_far_s(elapsed) if self._truth else elapsed)
+        if probe is not None:
+            self._note(peak_rss_gib=probe.peak_rss_gib)
+            if self._truth is None:
+                self._note(peak_vram_gib=probe.peak_vram_gib)
+        self._stamp()
+        self._status.write(self._folder, durable=False)  # the next heartbeat repairs what a power cut takes
+
+    def _end(self, **facts: Any) -> Status:
+        self._note(state=RunState.ENDED, **facts)
+        self._stamp()
+        self._status.write(self._folder)
+        return self._status
+
+    def _passed(self, command_s: float) -> None:
+        """Note how long the command has run; virtual seconds where they are simulated."""
+        self._command_s = command_s
+        self._note(runtime_s=self._truth.work_s(command_s) if self._truth else command_s)
+
+    def _stamp(self) -> None:
+        held = time.monotonic() - self._began
+        if self._truth is not None:
+            held = self._truth.provisioned_s(held) + self._command_s
+        self._note(heartbeat_at=time.time(), held_s=held)
+
+    def _note(self, **facts: Any) -> None:
+        self._status = replace(self._status, **facts)
