@@ -36,7 +36,7 @@ class AttemptWork:
     forecast: Mapping[str, Any]
     """The chosen candidate's forecast in the contract's form, frozen when it was placed."""
     handle: Mapping[str, Any] | None
-    """What the backend gave when it started the command; None until then."""
+    """Where the backend starts, or has started, the command; None while it is only claimed."""
     cancel_requested: bool
     claimed_at: datetime
     running_at: datetime | None

@@ -35,9 +35,15 @@ def claim(engine: Engine, attempt_id: UUID, *, now: datetime, lease_s: float) ->
 
 
 def mark_starting(
-    engine: Engine, attempt_id: UUID, lease_token: UUID, *, now: datetime, next_poll_at: datetime
+    engine: Engine,
+    attempt_id: UUID,
+    lease_token: UUID,
+    handle: Mapping[str, Any],
+    *,
+    now: datetime,
+    next_poll_at: datetime,
 ) -> bool:
-    """Say that the command is about to be started; False means: do not start it.
+    """Say that the command is about to be started, and where; False means: do not start it.
 
     A job whose cancellation was asked for meanwhile ends here, before anything runs. `next_poll_at` is when a poll
     takes over if this worker is not heard of again.
@@ -50,7 +56,9 @@ def mark_starting(
             never_ran = AttemptResult(outcome=Outcome.CANCELLED, used_s=0.0, simulated=False)
             end_attempt(session, job, attempt_id, never_ran, now=now, lease_token=lease_token)
             return False
-        if not attempts.start(session, attempt_id, lease_token=lease_token, now=now, next_poll_at=next_poll_at):
+        if not attempts.start(
+            session, attempt_id, lease_token=lease_token, handle=handle, now=now, next_poll_at=next_poll_at
+        ):
             return False
         jobs.move(session, job, JobState.STARTING, now=now, kind="attempt_starting", attempt_id=attempt_id)
         return True
@@ -85,7 +93,8 @@ def mark_running(
 def take_poll(engine: Engine, attempt_id: UUID, *, now: datetime, lease_s: float) -> AttemptWork | None:
     """Take a started attempt for one look; None where somebody is looking already or it has ended.
 
-    `work.handle` is None where the worker that was starting it died: start it again, backends start an attempt once.
+    One that is still `starting` may have lost its worker before or after the start itself: start it again where its
+    handle says, backends start an attempt once.
     """
     with transaction(engine) as session:
         if not attempts.lease(session, attempt_id, lease_token=new_id(), now=now, lease_s=lease_s):

@@ -122,8 +122,12 @@ def claim(session: Session, attempt_id: UUID, *, lease_token: UUID, now: datetim
     )  # fmt: skip
 
 
-def start(session: Session, attempt_id: UUID, *, lease_token: UUID, now: datetime, next_poll_at: datetime) -> bool:
-    """From claimed to starting. If nobody says more before `next_poll_at`, a poll takes over."""
+def start(
+    session: Session, attempt_id: UUID, *, lease_token: UUID, handle: Mapping[str, Any], now: datetime,
+    next_poll_at: datetime,
+) -> bool:  # fmt: skip
+    """From claimed to starting, with the handle it will have. If nobody says more before `next_poll_at`, a poll
+    takes over."""
     return _moved(
         session,
         update(Attempt)
@@ -132,7 +136,9 @@ def start(session: Session, attempt_id: UUID, *, lease_token: UUID, now: datetim
             Attempt.state == AttemptState.CLAIMED,
             Attempt.lease_token == lease_token,
         )
-        .values(state=AttemptState.STARTING, started_at=now, seen_at=now, next_poll_at=next_poll_at),
+        .values(
+            state=AttemptState.STARTING, handle=dict(handle), started_at=now, seen_at=now, next_poll_at=next_poll_at
+        ),
     )
 
 
