@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "up": "scheduler.cli.up:up",
     "worker": "scheduler.cli.worker:worker",
     "db": "scheduler.cli.db:app",
+    "measure": "scheduler.cli.measure:measure",
 }
 
 EXIT_BAD_INPUT = 2
