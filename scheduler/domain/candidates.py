@@ -90,6 +90,7 @@ class _Board:
     questions: list[Question] = field(default_factory=list)
     groups: list[tuple[Cell, ...]] = field(default_factory=list)
     _group_at: dict[tuple[str, int, int, float | None], int] = field(default_factory=dict)
+    _question_at: dict[tuple[str, Layout, int, float | None], int] = field(default_factory=dict)
     _layouts_of: dict[tuple[int, int], Sequence[Layout]] = field(default_factory=dict)
 
     def group(self, offer: Offer, count: int, variants: tuple[GpuType, ...]) -> int:
@@ -116,9 +117,13 @@ class _Board:
         return self._layouts_of[count, node]
 
     def _cell(self, layout: Layout, variants: tuple[GpuType, ...], node: int, link: float | None) -> Cell:
-        first = len(self.questions)
-        self.questions.extend(
-            Question(workload=self.workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link)
-            for gpu in variants
-        )
-        return Cell(layout, tuple(range(first, first + len(variants))))
+        return Cell(layout, tuple(self._question(gpu, layout, node, link) for gpu in variants))
+
+    def _question(self, gpu: GpuType, layout: Layout, node: int, link: float | None) -> int:
+        key = (gpu.name, layout, node, link)
+        if key not in self._question_at:
+            self._question_at[key] = len(self.questions)
+            self.questions.append(
+                Question(workload=self.workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link)
+            )
+        return self._question_at[key]

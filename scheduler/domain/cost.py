@@ -53,7 +53,12 @@ class Costs:
     use_p90_s: Floats
     p50_micros: Micros
     p90_micros: Micros
+    mean_micros: Micros
+    """Over the distribution of the run time, if it does not run out of memory."""
+    wasted_micros: Micros
+    """Lost if it does."""
     expected_micros: Micros
+    """Mean + P(out of memory) × wasted: a second try is reckoned to cost about as much as this one."""
 
 
 def reckon(runs: Runs) -> Costs:
@@ -61,7 +66,7 @@ def reckon(runs: Runs) -> Costs:
     before = runs.provision_s + runs.startup_s
     levels = {level: quantile(runs.p10_s, runs.p50_s, runs.p90_s, level) for level in (*LEVELS, 0.5, 0.9)}
     bills = {level: _bill(before + run, runs) for level, run in levels.items()}
-    mean = sum(bills[level] for level in LEVELS) // len(LEVELS)
+    mean = np.sum([bills[level] for level in LEVELS], axis=0) // len(LEVELS)
     wasted = _bill(before + OOM_SHARE * runs.p50_s, runs)
     chance = np.rint(runs.oom_probability * _PPM).astype(np.int64)
     return Costs(
@@ -69,6 +74,8 @@ def reckon(runs: Runs) -> Costs:
         use_p90_s=before + levels[0.9],
         p50_micros=bills[0.5],
         p90_micros=bills[0.9],
+        mean_micros=mean,
+        wasted_micros=wasted,
         # in two parts, or the product would leave 64 bits for large bills
         expected_micros=mean + wasted // _PPM * chance + wasted % _PPM * chance // _PPM,
     )

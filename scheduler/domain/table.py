@@ -1,0 +1,135 @@
+"""All candidates as columns: one cell for each lot (GPUs of an offer) with each layout, judged together.
+
+Thousands of candidates are judged per decision; as columns that takes a few milliseconds, as objects ten times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.domain.candidates import Lot, Proposals
+from scheduler.domain.cost import Costs, Runs, reckon
+from scheduler.domain.money import usd_to_micros
+from scheduler.domain.outlook import Outlook
+from scheduler.domain.quantiles import Floats, quantile
+from scheduler.domain.spec import Constraints, Objective
+from scheduler.domain.verdicts import NEARNESS, Code
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+FEASIBLE = len(NEARNESS)
+"""The nearness of a candidate that nothing speaks against."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One cell per candidate."""
+
+    lot: Ints
+    """Place in `Proposals.lots`."""
+    cell: Ints
+    """Place in `Outlook.cells`."""
+    costs: Costs
+    gpu_count: Ints
+    free: Ints
+    micros_per_hour: Ints
+    tie: Ints
+    """Where the offer stands in the fixed order of offers: provider, region, instance type, id."""
+    layout_place: Ints
+    """Where the layout stands among those of its group."""
+    nearness: Ints
+    """How far the candidate came: `FEASIBLE`, or the nearness of the reason that stopped it."""
+    number: Floats
+    """The reason's number."""
+
+    def keys(self, objective: Objective) -> tuple[NDArray[np.generic], ...]:
+        """What candidates are ranked by, the first first; the later ones only break ties, the same way every time."""
+        costs = self.costs
+        by_cost = (costs.expected_micros, costs.use_p50_s)
+        by_time = (costs.use_p50_s, costs.use_p90_s, costs.expected_micros)
+        first = by_time if objective is Objective.TIME else by_cost
+        return (*first, self.gpu_count, self.tie, self.layout_place)
+
+
+def tabulate(
+    proposals: Proposals,
+    outlook: Outlook,
+    constraints: Constraints,
+    *,
+    now: datetime,
+    spent_micros: int,
+    taken: Set[UUID],
+) -> Table:
+    """Reckon and judge every candidate. Offers in `taken` have nothing left, whatever the inventory said."""
+    lots = proposals.lots
+    first = np.array(outlook.first, dtype=np.int64)
+    group = np.array([lot.group for lot in lots], dtype=np.int64)
+    sizes = first[group + 1] - first[group]
+    lot = np.repeat(np.arange(len(lots)), sizes)
+    layout_place = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    cell = first[group][lot] + layout_place
+    count = np.array([lot.gpu_count for lot in lots], dtype=np.int64)
+    per_hour = np.array([lot.price.micros_per_gpu_hour for lot in lots], dtype=np.int64) * count
+    free = np.array([0 if lot.offer.id in taken else lot.offer.free_gpus for lot in lots], dtype=np.int64)
+    runs = Runs(
+        provision_s=np.array([lot.offer.provision_s for lot in lots], dtype=np.float64)[lot],
+        startup_s=outlook.startup_s[cell],
+        p10_s=outlook.p10_s[cell],
+        p50_s=outlook.p50_s[cell],
+        p90_s=outlook.p90_s[cell],
+        oom_probability=outlook.oom_probability[cell],
+        micros_per_hour=per_hour[lot],
+        billing_increment_s=np.array([lot.offer.billing_increment_s for lot in lots], dtype=np.int64)[lot],
+        minimum_s=np.array([lot.offer.minimum_s for lot in lots], dtype=np.int64)[lot],
+    )
+    costs = reckon(runs)
+    nearness, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, count[lot] - free[lot])
+    return Table(
+        lot=lot, cell=cell, costs=costs, gpu_count=count[lot], free=free[lot], micros_per_hour=per_hour[lot],
+        tie=_tie_order(lots)[lot], layout_place=layout_place, nearness=nearness, number=number,
+    )  # fmt: skip
+
+
+def _judge(
+    outlook: Outlook,
+    cell: Ints,
+    runs: Runs,
+    costs: Costs,
+    constraints: Constraints,
+    now: datetime,
+    spent_micros: int,
+    short: Ints,
+) -> tuple[Ints, Floats]:
+    """The first reason against each candidate, in the order of nearness, and its number."""
+    by_cell = [FEASIBLE if outlook.verdict is None else NEARNESS[outlook.verdict.code] for outlook in outlook.cells]
+    numbers = [outlook.verdict.number or 0.0 if outlook.verdict else 0.0 for outlook in outlook.cells]
+    nearness = np.array(by_cell, dtype=np.int64)[cell]
+    number = np.array(numbers, dtype=np.float64)[cell]
+
+    def stop(code: Code, over: Floats | Ints) -> None:
+        hit = (nearness == FEASIBLE) & (over > 0)
+        nearness[hit] = NEARNESS[code]
+        number[hit] = over[hit]
+
+    if constraints.deadline is not None:
+        run = quantile(runs.p10_s, runs.p50_s, runs.p90_s, constraints.min_deadline_probability)
+        available = (constraints.deadline - now).total_seconds()
+        stop(Code.DEADLINE, runs.provision_s + runs.startup_s + run - available)
+    if constraints.max_cost_usd is not None:
+        stop(Code.BUDGET, costs.p90_micros + spent_micros - usd_to_micros(constraints.max_cost_usd))
+    stop(Code.CAPACITY, short)
+    return nearness, number
+
+
+def _tie_order(lots: tuple[Lot, ...]) -> Ints:
+    offers = {lot.offer.id: lot.offer for lot in lots}
+    ordered = sorted(offers.values(), key=lambda offer: (offer.provider, offer.region, offer.instance_type, offer.id))
+    place = {offer.id: index for index, offer in enumerate(ordered)}
+    return np.array([place[lot.offer.id] for lot in lots], dtype=np.int64)
