@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from predictor.dimensions import Dimensions
 from predictor.errors import InvalidWorkload
-from predictor.hf_config import translate
+from predictor.hf_config import translate, unread
 from predictor.infer_dimensions import infer_dimensions
 from predictor.raw_dimensions import RawDimensions
 
@@ -27,6 +27,7 @@ class Architecture(Dimensions):
     source: str
 
 
+_NAMED_UNREAD = 3  # enough to notice a slip
 _DIMENSIONS = tuple(field.name for field in fields(Dimensions))
 
 
@@ -37,6 +38,8 @@ def parse_architecture(raw: Mapping[str, object], *, source: str) -> Architectur
     """
     known = RawDimensions(translate(raw), source)
     dimensions, assumptions = infer_dimensions(known)
+    for name in unread(raw)[:_NAMED_UNREAD]:
+        assumptions.append(f"{name[:40]}: ignored (no field of an architecture)")
     counted = dimensions.counted_parameters
     stated = known.optional("num_parameters")
     if stated is None:

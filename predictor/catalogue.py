@@ -66,7 +66,7 @@ _PROVENANCE = ("parameters_basis", "confidence", "source", "note")
 COLUMNS = (*_TEXTS, *_FLAGS, *_NUMBERS, *_PROVENANCE)
 
 _VARIANT_WORDS = frozenset(
-    {"instruct", "chat", "it", "base", "hf", "meta", "fp8", "nvfp4", "bf16", "awq", "gptq", "int4", "int8"}
+    {"instruct", "chat", "it", "thinking", "base", "hf", "meta", "fp8", "nvfp4", "bf16", "awq", "gptq", "int4", "int8"}
 )
 """Parts of a name that change the training or the number format of a model, not its shape."""
 

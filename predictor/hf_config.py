@@ -59,7 +59,7 @@ def translate(raw: Config) -> dict[str, object]:
     kind = model_type if isinstance(model_type, str) else ""
     facts: dict[str, object] = {name: config[name] for name in _OWN_NAMES if config.get(name) is not None}
     for name, aliases in _ALIASES.items():
-        found = next((config[alias] for alias in aliases if config.get(alias) is not None), None)
+        found = next((config[alias] for alias in aliases if config.get(alias) not in (None, "")), None)
         if name not in facts and found is not None:
             facts[name] = found
     if not kind:
@@ -75,6 +75,14 @@ def translate(raw: Config) -> dict[str, object]:
     if "native_weight_precision" not in facts:
         facts["native_weight_precision"] = _precision(raw, config)
     return facts
+
+
+def unread(raw: Config) -> list[str]:
+    """Keys of a hand-written architecture that mean nothing (a slip?); a ``config.json`` is full of them."""
+    if "model_type" in raw or "architectures" in raw or any(name in raw for name in _NESTED):
+        return []
+    read = _OWN_NAMES.union(*_ALIASES.values())
+    return [name for name in raw if name not in read]
 
 
 def _language_model(raw: Config) -> Config:

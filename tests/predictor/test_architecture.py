@@ -85,6 +85,13 @@ def test_missing_key_value_heads_are_the_attention_heads_and_said_so() -> None:
     assert "num_key_value_heads: 8 (as num_attention_heads)" in model.assumptions
 
 
+def test_a_misspelt_field_is_said_to_be_ignored() -> None:
+    assert "hiden_size: ignored (no field of an architecture)" in parse(num_parameters=7e9, hiden_size=4096).assumptions
+    config = parse_architecture({**CONFIGS["microsoft/phi-2"], "_name_or_path": "", "rotary_dim": 32}, source="x")
+    assert config.id == "inline"
+    assert not any("ignored" in assumption for assumption in config.assumptions)
+
+
 @pytest.mark.parametrize("billions", [0.1, 0.5, 1, 3, 7, 8, 13, 34, 70, 180, 405, 1000])
 def test_a_count_alone_gives_dimensions_that_make_it_up(billions: float) -> None:
     model = parse(num_parameters=billions * 1e9)
