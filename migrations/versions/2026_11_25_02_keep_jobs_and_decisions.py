@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("spot", sa.Boolean(), nullable=False),
         sa.Column("micros_per_gpu_hour", sa.BigInteger(), nullable=False),
         sa.Column("price_date", sa.Text(), nullable=False),
+        sa.Column("provision_s", sa.Double(), nullable=False),
         sa.Column("forecast", JSONB(), nullable=True),
         sa.Column("vram_p50_gib", sa.Double(), nullable=True),
         sa.Column("vram_p95_gib", sa.Double(), nullable=True),

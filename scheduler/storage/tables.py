@@ -221,6 +221,8 @@ class Candidate(Base):
     spot: Mapped[bool]
     micros_per_gpu_hour: Mapped[int]
     price_date: Mapped[str]
+    provision_s: Mapped[float]
+    """Until the machine is there, as the offer said then."""
     forecast: Mapped[dict[str, Any] | None]
     vram_p50_gib: Mapped[float | None]
     vram_p95_gib: Mapped[float | None]

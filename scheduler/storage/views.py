@@ -49,6 +49,8 @@ class CandidateView:
     spot: bool
     micros_per_gpu_hour: int
     price_date: str
+    provision_s: float
+    """Until the machine is there."""
     forecast: Mapping[str, Any] | None
     vram_p50_gib: float | None
     vram_p95_gib: float | None
