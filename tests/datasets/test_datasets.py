@@ -98,7 +98,7 @@ def test_what_is_assumed_of_a_seller_is_possible() -> None:
         assert 0 < int(row["minimum_s"]) <= 3600
         assert int(row["max_nodes"]) == 1 or int(row["interconnect_gbps"]) > 0
         assert row["tenancy"] in ("shared", "dedicated", "unknown")
-        assert row["basis"] in ("assumed", "billing stated")
+        assert row["basis"] in ("assumed", "stated")
 
 
 def test_our_telemetry_was_measured() -> None:
