@@ -20,7 +20,8 @@ FILES = ["gpu_types.csv", "model_architectures.csv", "prices_2026_08.csv", "prov
 
 def table(name: str) -> list[dict[str, str]]:
     with (DATASETS / name).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        header, *lines = csv.reader(stream, strict=True)
+    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def telemetry() -> list[dict[str, Any]]:
