@@ -57,30 +57,31 @@ def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
 
 def _prefill(c: InferenceColumns, sequences: Floats) -> PassTime:
     """Reading the prompts of one round on each replica: passes of at most `prefill_chunk` tokens."""
-    length = c.input - c.cached_prefix
+    # an engine computes the last token of a prompt even if all of it is cached, and starts an empty one with a token
+    length = np.maximum(c.input - c.cached_prefix, 1.0)
+    start = np.maximum(c.input - length, 0.0)
     tokens = sequences * length
     pieces = np.where(c.pace.stages_overlap, np.clip(sequences, 1.0, c.layout.pp), 1.0)
-    chunk = np.maximum(np.minimum(tokens / pieces, c.prefill_chunk), 1e-9)
-    prompts = chunk / np.maximum(length, 1e-9)
+    chunk = np.minimum(tokens / pieces, c.prefill_chunk)
+    prompts = chunk / length
     one = forward_pass(
         c,
         tokens=chunk,
         sequences=np.where(c.keeps_prompt_logits, chunk, np.minimum(prompts, sequences)),
-        keys=keys_seen(c.model, c.cached_prefix, length),
-        cache_read=prompts * _cache_elements(c, c.cached_prefix + length / 2.0),
+        keys=keys_seen(c.model, start, length),
+        cache_read=prompts * _cache_elements(c, start + length / 2.0),
         latent_attention=False,
     )
     passes = tokens / chunk
     # one pass crosses all stages; with several on the way each stage is busy with one of them
     staged = np.where(c.pace.stages_overlap, (passes + c.layout.pp - 1.0) / c.layout.pp, passes)
-    return one.times(np.where(tokens > 0.0, staged, 0.0))
+    return one.times(staged)
 
 
 def _decode(c: InferenceColumns, sequences: Floats) -> PassTime:
     """Generating the answers of one round; the first token of each comes from reading its prompt."""
     pieces = np.where(c.pace.stages_overlap, np.clip(sequences, 1.0, c.layout.pp), 1.0)
     together = sequences / pieces
-    steps = np.where(c.input > c.cached_prefix, np.maximum(c.output - 1.0, 0.0), c.output)
     one = forward_pass(
         c,
         tokens=together,
@@ -89,7 +90,7 @@ def _decode(c: InferenceColumns, sequences: Floats) -> PassTime:
         cache_read=together * _cache_elements(c, c.input + c.output / 2.0),
         latent_attention=True,
     )
-    return one.times(steps)
+    return one.times(np.maximum(c.output - 1.0, 0.0))
 
 
 def _cache_elements(c: InferenceColumns, position: Floats) -> Floats:
