@@ -6,6 +6,7 @@ Read once at each edge (`load_settings`) and handed on; nothing below the edges 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -110,4 +111,5 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         variable = "PYTHIA_" + str(first["loc"][0]).upper()
         reason = str(first["msg"]).removeprefix("Value error, ")
-        raise InvalidSettings(f"{variable} is {first['input']!r}, which cannot be used: {reason}") from error
+        value = re.sub(r"//[^/]*@", "//…@", str(first["input"]))  # a password has no place in a message
+        raise InvalidSettings(f"{variable} is {value!r}, which cannot be used: {reason}") from None

@@ -93,16 +93,16 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Make the cluster if there is none, recover from whatever happened last time, and wait until it answers."""
         self._initialise()
-        self._stop_leftover()
         if self.socket_directory != self.directory:
             self._make_socket_directory()
         self.start_again()
+        self._run("psql", "-c", f"CREATE DATABASE {DATABASE}", ignore=f'database "{DATABASE}" already exists')
 
     def start_again(self) -> None:
         """Start the server of a cluster that was prepared before."""
+        self._stop_leftover()
         self.server.start()
         self._await_ready()
-        self._run("psql", "-c", f"CREATE DATABASE {DATABASE}", ignore=f'database "{DATABASE}" already exists')
 
     def stop(self) -> None:
         """Shut down cleanly; if that takes long, let the next start replay the log."""
@@ -120,7 +120,8 @@ class EmbeddedPostgres:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._own(self.directory)
             # C collation: text sorts the same on every machine, and never changes with its libc
-            self._run("initdb", "-D", str(self.directory), "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-locale")
+            options = ("-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-locale", *(["--no-sync"] * self.disposable))
+            self._run("initdb", "-D", str(self.directory), *options)
             return
         self._own(self.directory, made=False)
         found, ours = version_file.read_text().strip(), _bin_dir().parent.name.removeprefix("pginstall")

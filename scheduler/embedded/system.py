@@ -17,14 +17,16 @@ from types import TracebackType
 
 from predictor.errors import PythiaError
 from scheduler.broker import broker_for, prepare
+from scheduler.embedded import orphans
 from scheduler.embedded.keys import api_key_of
 from scheduler.embedded.lock import DirectoryLock
-from scheduler.embedded.postgres import EmbeddedPostgres
+from scheduler.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresFailed
 from scheduler.embedded.process import Child
 from scheduler.embedded.supervisor import Supervisor
 from scheduler.settings import Settings
 
 _API_START_S = 60.0
+_POSTGRES_RESTART_S = 30.0
 _LOOK_S = 0.2
 _SERVICES = {
     "api": ("scheduler.main", "api"),
@@ -83,7 +85,7 @@ class EmbeddedSystem:
     def _start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         logs = self._directory / "logs"
-        logs.mkdir(exist_ok=True)
+        logs.mkdir(exist_ok=True, mode=0o700)
         self._lock.acquire()
         changes: dict[str, object] = {
             "port": _free_port(self._given.host, self._given.port),
@@ -114,9 +116,23 @@ class EmbeddedSystem:
         """Restart what ends by itself, PostgreSQL included, until told to stop."""
         while self._supervisor is not None and not stopping.wait(_LOOK_S):
             if self._postgres is not None and not self._postgres.server.running:
-                self._report("PostgreSQL ended and starts again")
-                self._postgres.start_again()
+                self._report(f"PostgreSQL ended and starts again; its log is {self._postgres.log}")
+                self._restart(self._postgres, self._supervisor)
             self._supervisor.look(self._postgres_pids)
+
+    def _restart(self, postgres: EmbeddedPostgres, supervisor: Supervisor) -> None:
+        deadline = time.monotonic() + _POSTGRES_RESTART_S
+        while True:
+            orphans.reap(self._postgres_pids | supervisor.pids)
+            try:
+                postgres.start_again()
+            except EmbeddedPostgresFailed:
+                # sessions of the server that died hold its shared memory for a moment longer
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop everything in order, running jobs included; the database last, as the others write to it."""

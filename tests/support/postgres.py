@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from sqlalchemy.engine import make_url
 
 from scheduler.embedded.postgres import EmbeddedPostgres
 from scheduler.storage.migrate import upgrade
+from tests.support.scratch import scratch_directory
 
 EXTERNAL_URL = os.environ.get("PYTHIA_TEST_DATABASE_URL")
 SERVERS = ("embedded", "external") if EXTERNAL_URL else ("embedded",)
@@ -78,15 +76,13 @@ def running_server(name: str) -> Iterator[PostgresServer]:
         finally:
             server.close()
         return
-    # not pytest's tmp_path: root's is closed to the user that PostgreSQL runs as
-    directory = Path(tempfile.mkdtemp(prefix="pythia-test-"))
-    embedded = EmbeddedPostgres(directory=directory / "postgres", log=directory / "postgres.log", disposable=True)
-    try:
-        embedded.start()
-        yield PostgresServer(name=name, admin_url=embedded.url("postgres"))
-    finally:
-        embedded.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    with scratch_directory("test") as directory:
+        embedded = EmbeddedPostgres(directory=directory / "postgres", log=directory / "postgres.log", disposable=True)
+        try:
+            embedded.start()
+            yield PostgresServer(name=name, admin_url=embedded.url("postgres"))
+        finally:
+            embedded.stop()
 
 
 def _name() -> str:

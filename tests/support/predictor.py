@@ -31,9 +31,7 @@ class FixedPredictor:
     histories: list[int | None] = field(default_factory=list)
     """How many observations came with each call."""
 
-    def forecast(
-        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
-    ) -> list[Forecast]:
+    def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Forecast]:
         """One forecast for each question."""
         self.asked.append(len(questions))
         self.histories.append(None if history is None else len(history))
@@ -76,8 +74,6 @@ def slower(factor: float, *gpu_types: str) -> Callable[[Question, Forecast], For
         run = forecast.runtime_s
         if question.gpu.name not in gpu_types or run is None:
             return forecast
-        return replace(
-            forecast, runtime_s=Spread(p10=run.p10 * factor, p50=run.p50 * factor, p90=run.p90 * factor)
-        )
+        return replace(forecast, runtime_s=Spread(p10=run.p10 * factor, p50=run.p50 * factor, p90=run.p90 * factor))
 
     return change
