@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import predictor.errors
+import predictor.facts
 from predictor.errors import InvalidFacts
 from predictor.facts import FactRow, datasets_dir, read_facts
 
@@ -27,6 +32,36 @@ def rows(path: Path) -> list[FactRow]:
 def test_the_datasets_folder_is_found_and_holds_what_ships() -> None:
     names = {path.name for path in datasets_dir().iterdir()}
     assert {"gpu_types.csv", "model_architectures.csv", "prices_2026_08.csv", "providers.csv", "README.md"} <= names
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Site-packages with our package, its data inside it, and Hugging Face's `datasets` beside it."""
+    package = tmp_path / "predictor"
+    (package / "_data" / "datasets").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "_data" / "datasets" / "gpu_types.csv").touch()
+    for module in (predictor.errors, predictor.facts):
+        shutil.copy(str(module.__file__), package)
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").touch()
+    return tmp_path
+
+
+def ask_where(site_packages: Path) -> str:
+    code = "from predictor.facts import datasets_dir\ntry: print(datasets_dir())\nexcept Exception as e: print(e)"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=site_packages, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_an_installed_package_carries_its_facts_and_leaves_a_foreign_folder_alone(installed: Path) -> None:
+    assert ask_where(installed) == str(installed / "predictor" / "_data" / "datasets")
+
+
+def test_facts_that_are_nowhere_are_missed_with_one_sentence(installed: Path) -> None:
+    shutil.rmtree(installed / "predictor" / "_data")
+    assert "reinstall Pythia or run from a checkout" in ask_where(installed)
 
 
 def test_a_row_gives_each_value_as_its_kind(facts: Path) -> None:
