@@ -8,8 +8,8 @@ from celery.signals import worker_process_init
 from scheduler.broker import Broker
 from scheduler.dispatch import QUEUE_OF
 
-app = Celery("pythia")
-"""Tasks register here when their modules are imported; `configure` gives it a broker when a worker starts."""
+app = Celery("pythia", include=["workers.tasks"])
+"""What a task is registered with; `configure` gives it a broker when a worker starts."""
 
 
 def configure(celery: Celery, broker: Broker) -> None:
