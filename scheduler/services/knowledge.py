@@ -1,0 +1,42 @@
+"""What decisions are made with: a predictor and the facts that specs and offers speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from predictor.catalogue import load_models
+from predictor.forecast import Forecast, Question
+from predictor.hardware import GpuCatalogue, load_gpu_types
+from predictor.telemetry import Observation
+from predictor.workload_spec import ModelSource
+
+
+class Predictor(Protocol):
+    """Whatever answers how much and how long."""
+
+    @property
+    def version(self) -> str:
+        """Which predictor this is; it stands in every decision."""
+        ...
+
+    def forecast(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
+    ) -> Sequence[Forecast]:
+        """One forecast for each question, in order; `history` holds past jobs of a custom kind, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """A predictor with the catalogues of GPU types and models."""
+
+    predictor: Predictor
+    gpus: GpuCatalogue
+    models: ModelSource
+
+
+def know(predictor: Predictor) -> Knowledge:
+    """A predictor with the facts that ship with Pythia."""
+    return Knowledge(predictor=predictor, gpus=load_gpu_types(), models=load_models())

@@ -1,0 +1,68 @@
+"""Decisions with their candidates, as they stood when they were made."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+
+from scheduler.domain.states import DecisionKind
+from scheduler.storage.engine import Session
+from scheduler.storage.ids import new_id
+from scheduler.storage.rows import columns
+from scheduler.storage.tables import Candidate, Decision
+from scheduler.storage.views import CandidateView, DecisionView
+
+_NAMES = tuple(field.name for field in fields(DecisionView) if field.name != "candidates")
+_CANDIDATE_NAMES = tuple(field.name for field in fields(CandidateView))
+
+
+def add(session: Session, decision: DecisionView, *, tenant_id: UUID) -> None:
+    """Store a decision of a job; its id, job and number are set."""
+    values = {name: getattr(decision, name) for name in _NAMES}
+    session.execute(insert(Decision.__table__).values(tenant_id=tenant_id, **values))  # type: ignore[arg-type]
+    rows = [
+        {"id": new_id(), "tenant_id": tenant_id, "decision_id": decision.id}
+        | {name: getattr(candidate, name) for name in _CANDIDATE_NAMES}
+        for candidate in decision.candidates
+    ]
+    if rows:
+        session.execute(insert(Candidate.__table__), rows)  # type: ignore[arg-type]
+
+
+def latest_kind(session: Session, job_id: UUID) -> tuple[int, DecisionKind | None]:
+    """The number and kind of a job's last decision; 0 and None before the first."""
+    query = select(Decision.number, Decision.kind).where(Decision.job_id == job_id).order_by(Decision.number.desc())
+    row = session.execute(query.limit(1)).one_or_none()
+    return (0, None) if row is None else (row.number, DecisionKind(row.kind))
+
+
+def of_job(session: Session, tenant_id: UUID, job_id: UUID) -> list[DecisionView]:
+    """Every decision on a job, first to last, candidates in the order of rank."""
+    made = (
+        session.execute(
+            select(*columns(Decision, DecisionView, without=("candidates",)))
+            .where(Decision.tenant_id == tenant_id, Decision.job_id == job_id)
+            .order_by(Decision.number)
+        )
+        .mappings()
+        .all()
+    )
+    listed = session.execute(
+        select(Candidate.decision_id, *columns(Candidate, CandidateView))
+        .where(Candidate.tenant_id == tenant_id, Candidate.decision_id.in_([row["id"] for row in made]))
+        .order_by(Candidate.decision_id, Candidate.rank)
+    ).mappings()
+    by_decision: dict[UUID, list[CandidateView]] = defaultdict(list)
+    for row in listed:
+        candidate = dict(row)
+        by_decision[candidate.pop("decision_id")].append(CandidateView(**candidate))
+    return [_view(row, by_decision[row["id"]]) for row in made]
+
+
+def _view(row: Mapping[Any, Any], candidates: list[CandidateView]) -> DecisionView:
+    return DecisionView(**{**row, "kind": DecisionKind(row["kind"])}, candidates=tuple(candidates))
