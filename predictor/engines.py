@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from predictor.workload import Software
 
@@ -62,6 +63,7 @@ _TRAINERS = {
 }
 
 
+@lru_cache(maxsize=256)
 def find_trainer(engine: str) -> Trainer:
     """The habits of a trainer, matched by prefix (`megatron-bridge` is `megatron`)."""
     return next((habits for prefix, habits in _TRAINERS.items() if engine.startswith(prefix)), _AUTOCAST)
@@ -101,6 +103,7 @@ _OLD_TENSORRT_LLM = ServingEngine(paged=False)
 """Before 0.11 an engine was built for its largest batch, and ran all of its prompts in one pass."""
 
 
+@lru_cache(maxsize=1024)
 def find_serving_engine(engine: str, software: Software) -> ServingEngine:
     """The habits of a serving engine, matched by prefix; Transformers changed its own in 4.45 (September 2024)."""
     if engine.startswith(("transformers", "huggingface")):

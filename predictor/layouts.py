@@ -68,7 +68,7 @@ def _objection(workload: Workload, layout: Layout) -> str | None:
 
 
 def _training(workload: TrainingWorkload, count: int, node_gpus: int) -> Iterator[Layout]:
-    """Data parallelism by rising sharding, then tensors inside the machine, experts, pipelines over machines, context."""
+    """Data parallelism by rising sharding, then tensors inside a machine, experts, pipelines over machines, context."""
     if count == 1:
         yield Layout()
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ _ADAMW_SPELLINGS = ("adamw_", "adam_", "fusedadam", "distributed_adam", "mcore_a
 """Implementations of the same arithmetic: adamw_torch, adamw_torch_fused, adamw_hf, adam_torch …"""
 
 
+@lru_cache(maxsize=256)
 def find_optimizer(name: str) -> Optimizer | None:
     """The optimizer of this name, spellings of trainers included; None where it is not known."""
     plain = name.lower().replace("-", "_").removeprefix("paged_")
