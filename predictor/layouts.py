@@ -86,10 +86,9 @@ def _training(workload: TrainingWorkload, count: int, node_gpus: int) -> Iterato
         if tensors:
             yield _replicas(count, tensor=tensors[-1], experts=experts)
     nodes = count // node_gpus
-    if nodes > 1 and count % nodes == 0:
-        for size in tensors[-2:]:
+    for size in (*tensors[-2:], 1):
+        if nodes > 1 and count % (size * nodes) == 0:
             yield _replicas(count, tensor=size, pipeline=nodes)
-        yield _replicas(count, tensor=1, pipeline=nodes)
     for size in _divisors(min(count, node_gpus)):
         if size > 1 and count % size == 0 and workload.sequence_length >= LONG_SEQUENCE:
             yield _replicas(count, tensor=1, context=size, sharding=Sharding.ZERO3)
