@@ -27,21 +27,21 @@ from predictor.roofline import (
 
 ATTENTION_SHARE = 0.6
 """Of the achievable matrix rate, what causal attention over a prompt reaches (FlashAttention-2, arXiv:2307.08691)."""
-WIDTH_BYTES = 24.0
+WIDTH_BYTES = 28.0
 """Bytes moved between matrix products, per token, layer and element of the hidden width (norms, residuals, rotary)."""
-INNER_BYTES = 8.0
+INNER_BYTES = 9.0
 """The same per element of the MLP's inner width: the activation function and what feeds the second product."""
 SORTED_BYTES = 8.0
 """The same per element of the copies of a token that go to its experts and come back."""
 LOGIT_BYTES = 16.0
 """Bytes moved per logit: written, widened to FP32, turned into probabilities, sampled from."""
-UNPACK_SHARE = 0.45
+UNPACK_SHARE = 0.4
 """Of the matrix rate, what products over weights widened on the fly reach."""
 EXPERT_IMBALANCE = 1.2
 """How much longer the fullest rank of an expert-parallel group works than the mean one."""
 LAUNCH_EXPOSED = 0.1
 """Of the shorter of launching and computing, what does not hide behind the other."""
-MIXTURE_LAYERS = 0.55
+MIXTURE_LAYERS = 0.45
 """Extra starts and drains of a mixture layer (routing, sorting, two grouped products), in plain layers."""
 
 LATENT_LAYERS = 1.2

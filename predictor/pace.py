@@ -53,7 +53,7 @@ _SERVING = {
     "vllm": _VLLM,
     "sglang": _VLLM,
     "tensorrt-llm": ServingPace(
-        step_s=0.5e-3, sequence_s=5e-6, layer_s=14e-6, matrix_share=0.9, memory_share=0.8, cache_share=0.9
+        step_s=0.5e-3, sequence_s=5e-6, layer_s=13e-6, matrix_share=0.9, memory_share=0.8, cache_share=0.9
     ),
     "deepspeed-mii": ServingPace(step_s=4.5e-3, sequence_s=90e-6, layer_s=75e-6, matrix_share=0.45, cache_share=0.9),
     "llama.cpp": ServingPace(
@@ -100,6 +100,10 @@ class TrainingPace:
     """Bytes moved by elementwise kernels forward, per token, layer and element of the hidden width."""
     mlp_bytes: float
     """The same per element of the MLP's inner width."""
+    model_chunks: float = 1.0
+    """Pieces of the model on each pipeline stage; several are interleaved to shorten the bubble."""
+    tensor_exposed: float = 1.0
+    """Of the exchanges of tensor parallelism, what does not hide behind the products beside them."""
 
 
 _EAGER = TrainingPace(
@@ -108,10 +112,19 @@ _EAGER = TrainingPace(
 _FUSED = TrainingPace(launch_s=400e-6, micro_s=2e-3, step_s=30e-3, expert_launch_s=0.0, width_bytes=42.0, mlp_bytes=6.0)
 _MEGATRON = replace(_FUSED, launch_s=2e-3, step_s=16e-3)
 """Transformer Engine's modules are long on the host and lean on the GPU."""
+_NEMO = replace(_MEGATRON, model_chunks=4.0, tensor_exposed=0.5)
+"""NVIDIA's recipes for Megatron: interleaved stages, tensor exchanges overlapped."""
 _GROUPED_EXPERTS = ("scattermoe", "megablocks", "grouped", "unsloth")
 """Kernels that run all experts of a layer at once."""
 
-_TRAINING = {"megatron": _MEGATRON, "nemo": _MEGATRON, "fsdp": _FUSED, "composer": _FUSED, "internlm": _FUSED}
+_TRAINING = {
+    "megatron-bridge": _NEMO,
+    "nemo": _NEMO,
+    "megatron": _MEGATRON,
+    "fsdp": _FUSED,
+    "composer": _FUSED,
+    "internlm": _FUSED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +137,8 @@ class TrainingPaceColumns:
     expert_launch_s: Floats
     width_bytes: Floats
     mlp_bytes: Floats
+    model_chunks: Floats
+    tensor_exposed: Floats
 
 
 def serving_pace(workload: InferenceWorkload) -> Mapping[str, float]:

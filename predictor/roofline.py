@@ -15,8 +15,8 @@ from predictor.gather import Floats
 MEMORY_SHARE = 0.88
 """Of the data-sheet bandwidth, what long streaming reads reach (BabelStream on A100 and H100: 87-92 %)."""
 
-CORNER = 2.0
-"""Exponent of the rounded roofline of one kernel: where both bounds are equal it takes 1.4 times either,
+CORNER = 1.7
+"""Exponent of the rounded roofline of one kernel: where both bounds are equal it takes 1.5 times either,
 since a product over few rows neither fills the matrix units nor streams at full rate."""
 
 HOST_YEAR = 0.82

@@ -110,7 +110,7 @@ def training_roofline(c: TrainingColumns) -> TrainingTime:
         "memory_s": repeats * memory + optimizer,
         "communication_s": repeats * (talk + gathered - work) + reduction,
         "overhead_s": repeats * (micro - gathered) + c.pace.step_s * host_pace(c.gpu),
-        "bubble_s": (c.layout.pp - 1.0) * micro,
+        "bubble_s": (c.layout.pp - 1.0) * micro / c.pace.model_chunks,
     }
     return TrainingTime(step_time_s=sum(parts.values(), start=np.zeros_like(micro)), **parts)
 

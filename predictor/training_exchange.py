@@ -19,7 +19,7 @@ def exchanges_s(c: TrainingColumns, forward: Floats, tokens: Floats, joined: Lin
     state = tokens * m.hidden * c.compute_bytes
     ones = np.ones_like(tokens)
     tensor = group(joined, layout.tp, ones)
-    reduces = 2.0 * all_reduce(state, tensor) * m.layers / layout.pp * (forward + 1.0)
+    reduces = 2.0 * all_reduce(state, tensor) * m.layers / layout.pp * (forward + 1.0) * c.pace.tensor_exposed
     experts = group(joined, np.maximum(1.0, layout.ep / layout.tp), layout.tp)
     routed = all_to_all(tokens * m.expert_width * c.compute_bytes / layout.tp, m.experts_per_token, experts)
     exchanges = 2.0 * routed * m.moe_layers / layout.pp * (forward + 1.0)
@@ -33,7 +33,7 @@ def exchanges_s(c: TrainingColumns, forward: Floats, tokens: Floats, joined: Lin
 def gathers_s(c: TrainingColumns, forward: Floats, joined: Links) -> Floats:
     """Seconds of fetching sharded weights and scattering their gradients in one micro step (ZeRO-3, FSDP)."""
     m, layout = c.model, c.layout
-    ranks = group(joined, layout.dp, layout.tp * layout.cp)
+    ranks = group(joined, layout.dp * layout.cp, layout.tp)
     split = layout.tp * layout.pp
     experts = m.expert_parameters / m.parameters
     # experts that are spread over ranks already are gathered only among the ranks that hold the same ones
@@ -41,7 +41,8 @@ def gathers_s(c: TrainingColumns, forward: Floats, joined: Links) -> Floats:
     weights = m.parameters * whole * np.where(c.quantized, c.base_bytes, c.compute_bytes)
     fetched = all_gather(weights, ranks) * (forward + 1.0)
     gradients = c.trained_parameters * np.where(c.full, whole, 1.0 / split)
-    scattered = all_gather(gradients * c.gradient_bytes, ranks)
+    # summed as narrow as they are computed (MixedPrecision.reduce_dtype), whatever they are kept in
+    scattered = all_gather(gradients * c.compute_bytes, ranks)
     return np.where(c.layout.stage >= 3.0, fetched + scattered, 0.0)
 
 
