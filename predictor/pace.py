@@ -95,7 +95,7 @@ class TrainingPace:
     step_s: float
     """Clipping, logging and the optimizer's launches of one step."""
     expert_launch_s: float
-    """The same for one expert where the experts of a layer are looped over."""
+    """Host time to launch one expert forward, where the experts of a layer are looped over."""
     width_bytes: float
     """Bytes moved by elementwise kernels forward, per token, layer and element of the hidden width."""
     mlp_bytes: float
