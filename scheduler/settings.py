@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """A claimed attempt whose worker was silent this long is taken for lost."""
     log_cap_bytes: int = Field(default=10 * 2**20, ge=1024)
     """Kept of each of a job's stdout and stderr; the rest is dropped and said to be."""
+    log_format: Literal["text", "json"] = "text"
+    """The form of our own log lines."""
     worker_concurrency: int = Field(default=2, ge=1)
 
     time_scale: float = Field(default=1.0, ge=0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from celery.signals import setup_logging
+
 from predictor.errors import PythiaError
 from scheduler.broker import QUEUE_KINDS, broker_for
+from scheduler.logs import configure_logs
 from scheduler.settings import load_settings
 from workers.app import app, configure
 
@@ -29,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pythia: {error}", file=sys.stderr)
         return 2
     configure(app, broker)
+    # a receiver is what keeps Celery from setting up logging of its own
+    setup_logging.connect(lambda **_: configure_logs(settings.log_format), weak=False)
     concurrency = asked.concurrency or settings.worker_concurrency
     app.worker_main(
         [

@@ -28,7 +28,6 @@ def configure(celery: Celery, broker: Broker) -> None:
         worker_prefetch_multiplier=1,  # tasks are short; a prefetched doorbell would wait behind a slow one
         worker_enable_remote_control=False,  # needs broadcast queues, which PostgreSQL has none of, and no one asks
         worker_send_task_events=False,
-        worker_hijack_root_logger=False,  # our log lines keep their form
         task_time_limit=300,  # seconds; a task takes a few, so one that takes this long is stuck: kill its process
         task_soft_time_limit=240,
         worker_cancel_long_running_tasks_on_connection_loss=True,  # its message comes again, so let it go
