@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from scheduler.services.api_keys import authenticate
-from scheduler.services.predicting import Predictor
+from scheduler.services.knowledge import Knowledge
 from scheduler.storage.engine import Engine
 
 
@@ -26,7 +26,7 @@ class ApiContext:
     """One installation, as its API sees it."""
 
     engine: Engine
-    predictor: Predictor
+    knowledge: Knowledge
     broker_answers: Callable[[], bool]
     """Whether a doorbell could be sent now."""
     clock: Callable[[], datetime] = utc_now

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from scheduler.api.schemas.common import usd
-from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut
+from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut, FallbackOut
 from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, LogChunkOut, SubmittedOut
-from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView
+from scheduler.api.schemas.offers import OfferOut
+from scheduler.domain.fallback import Fallback
+from scheduler.domain.verdicts import Code
+from scheduler.services.plan import Plan
+from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView, OfferView
 
 
 def job_summary(job: JobView) -> JobSummary:
@@ -42,7 +46,12 @@ def _summary(job: JobView) -> dict[str, Any]:
     }
 
 
-def decision(view: DecisionView) -> DecisionOut:
+def plan(made: Plan) -> DecisionOut:
+    """A decision that nothing keeps, with what would follow a crash of its placement."""
+    return decision(made.decision, made.fallback)
+
+
+def decision(view: DecisionView, fallback: Fallback | None = None) -> DecisionOut:
     """A decision with its candidates."""
     return DecisionOut(
         id=view.id,
@@ -61,7 +70,19 @@ def decision(view: DecisionView) -> DecisionOut:
         naive_cost_usd=usd(view.naive_cost_micros),
         prediction_ms=view.prediction_ms,
         decided_at=view.decided_at,
+        if_out_of_memory=None if fallback is None else _fallback(fallback),
         candidates=[candidate(one) for one in view.candidates],
+    )
+
+
+def _fallback(after: Fallback) -> FallbackOut:
+    next_one = after.candidate
+    return FallbackOut(
+        gpu_type=next_one.offer.gpu_type,
+        gpu_count=next_one.gpu_count,
+        provider=next_one.offer.provider,
+        region=next_one.offer.region,
+        within_budget=after.within_budget,
     )
 
 
@@ -77,8 +98,9 @@ def candidate(view: CandidateView) -> CandidateOut:
         gpu_count=view.gpu_count,
         layout=dict(view.layout),
         spot=view.spot,
-        usd_per_hour=usd(view.micros_per_gpu_hour * view.gpu_count),
+        usd_per_hour=None if view.reason == Code.NO_PRICE else usd(view.micros_per_gpu_hour * view.gpu_count),
         price_date=view.price_date,
+        provision_s=view.provision_s,
         forecast=None if view.forecast is None else dict(view.forecast),
         cost_usd=_cost(view),
         verdict=view.verdict,
@@ -146,3 +168,35 @@ def event(view: EventView) -> EventOut:
 def log_chunk(view: LogView) -> LogChunkOut:
     """A piece of what was printed."""
     return LogChunkOut(id=view.id, attempt_id=view.attempt_id, stream=view.stream, offset=view.offset, text=view.text)
+
+
+def offer(view: OfferView) -> OfferOut:
+    """One offer with what is free of it."""
+    one = view.offer
+    return OfferOut(
+        id=one.id,
+        provider=one.provider,
+        region=one.region,
+        country=one.country,
+        provider_hq=one.provider_hq,
+        instance_type=one.instance_type,
+        gpu_type=one.gpu_type,
+        node_gpus=one.node_gpus,
+        sold_gpus=list(one.sold_gpus),
+        max_nodes=one.max_nodes,
+        capacity_gpus=one.capacity_gpus,
+        free_gpus=one.free_gpus,
+        on_demand_usd_per_gpu_hour=usd(one.on_demand_micros_per_gpu_hour),
+        spot_usd_per_gpu_hour=usd(one.spot_micros_per_gpu_hour),
+        price_date=one.price_date,
+        billing_increment_s=one.billing_increment_s,
+        minimum_s=one.minimum_s,
+        provision_s=one.provision_s,
+        interconnect_gbps=one.interconnect_gbps,
+        tenancy=one.tenancy,
+        backend=one.backend,
+        assumed=list(one.assumed),
+        source=one.source,
+        enabled=view.enabled,
+        updated_at=view.updated_at,
+    )

@@ -45,7 +45,7 @@ def import_offers(
 
     with connect() as server:
         done = server.upload("/v1/offers:import", read_bytes(file), "text/csv")
-    emit(done, f"{done['added']:,} offers added, {done['updated']:,} updated", as_json=as_json)
+    emit(done, f"{done['stored']:,} offers stored", as_json=as_json)
 
 
 def _text(found: list[Json]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from scheduler.domain.decision import Placement
+from scheduler.domain.fallback import Fallback, after_out_of_memory
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec
 from scheduler.services.describe import describe
@@ -14,8 +17,21 @@ from scheduler.storage.engine import Engine
 from scheduler.storage.views import DecisionView
 
 
-def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> DecisionView:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a submission would decide, and what would follow if that ran out of memory."""
+
+    decision: DecisionView
+    fallback: Fallback | None
+
+
+def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
     """Decide as a submission would, now."""
     prospect = look_ahead(engine, knowledge, spec, tenant_id)
     decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
-    return describe(decision, spec, prospect, now)
+    fallback = (
+        after_out_of_memory(spec, prospect.proposals, prospect.forecasts, decision, now=now)
+        if isinstance(decision, Placement)
+        else None
+    )
+    return Plan(decision=describe(decision, spec, prospect, now), fallback=fallback)

@@ -46,6 +46,6 @@ def read(session: Session, now: datetime) -> Gauges:
         capacity_gpus=int(capacity or 0),
         reserved_gpus=int(reserved or 0),
         unsent_doorbells=unsent,
-        oldest_unsent_s=max(0.0, (now - oldest).total_seconds()) if oldest else 0.0,
+        oldest_unsent_s=max(0.0, (now - oldest).total_seconds()) if unsent else 0.0,
         observations=session.execute(select(func.count()).select_from(Observation)).scalar_one(),
     )

@@ -15,6 +15,7 @@ from scheduler.domain.offers import Offer as OfferValue
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import Offer
+from scheduler.storage.views import OfferView
 
 _COLUMNS = columns(Offer, OfferValue)
 _KEY = ("provider", "region", "instance_type", "gpu_type")
@@ -81,3 +82,46 @@ def withdraw_missing(session: Session, source_backend: str, kept: Sequence[tuple
 def count(session: Session) -> int:
     """How many offers there are, used or not."""
     return session.execute(select(func.count()).select_from(Offer)).scalar_one()
+
+
+def page(
+    session: Session,
+    *,
+    gpu_types: Sequence[str] = (),
+    provider: str | None = None,
+    after: UUID | None = None,
+    limit: int = 100,
+) -> list[OfferView]:
+    """Offers, used or not, in the order of their ids behind `after`."""
+    query = select(*_COLUMNS, Offer.enabled, Offer.updated_at).order_by(Offer.id).limit(limit)
+    if gpu_types:
+        query = query.where(Offer.gpu_type.in_(gpu_types))
+    if provider is not None:
+        query = query.where(Offer.provider == provider)
+    if after is not None:
+        query = query.where(Offer.id > after)
+    return [_offer_view(row) for row in session.execute(query).mappings()]
+
+
+def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> OfferView:
+    """Set columns of an offer; NotFound where there is none. Capacity may go below what is held: nothing is taken back."""
+    row = (
+        session.execute(
+            update(Offer)
+            .where(Offer.id == offer_id)
+            .values(**changes, updated_at=func.now())
+            .returning(*_COLUMNS, Offer.enabled, Offer.updated_at)
+            .execution_options(synchronize_session=False)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound("offer", offer_id)
+    return _offer_view(row)
+
+
+def _offer_view(row: Mapping[Any, Any]) -> OfferView:
+    value = dict(row)
+    enabled, updated_at = value.pop("enabled"), value.pop("updated_at")
+    return OfferView(offer=_value(value), enabled=enabled, updated_at=updated_at)

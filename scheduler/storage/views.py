@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from scheduler.domain.offers import Offer
 from scheduler.domain.states import AttemptState, DecisionKind, JobState, Outcome
 
 
@@ -187,3 +188,12 @@ class ModelView:
     champion: bool
     created_at: datetime
     promoted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferView:
+    """An offer as the inventory keeps it."""
+
+    offer: Offer
+    enabled: bool
+    updated_at: datetime

@@ -59,8 +59,8 @@ def metrics(context: Context) -> Response:
 
 
 def _lines(gauges: Gauges) -> Iterator[str]:
-    yield from _by_state("pythia_jobs", "Jobs by state", gauges.jobs, list(JobState))
-    live = [state for state in AttemptState if state is not AttemptState.ENDED]
+    yield from _by_state("pythia_jobs", "Jobs by state", gauges.jobs, [str(state) for state in JobState])
+    live = [str(state) for state in AttemptState if state is not AttemptState.ENDED]
     yield from _by_state("pythia_live_attempts", "Attempts that have not ended", gauges.live_attempts, live)
     for name, help_text, value in (
         ("pythia_capacity_gpus", "GPUs of all enabled offers", gauges.capacity_gpus),
@@ -74,9 +74,7 @@ def _lines(gauges: Gauges) -> Iterator[str]:
         yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
-def _by_state(
-    name: str, help_text: str, counts: Mapping[str, int], states: list[JobState] | list[AttemptState]
-) -> Iterator[str]:
+def _by_state(name: str, help_text: str, counts: Mapping[str, int], states: list[str]) -> Iterator[str]:
     yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} gauge"
     for state in states:  # zeroes too: a series that comes and goes cannot be alerted on

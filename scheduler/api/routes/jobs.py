@@ -1,3 +1,140 @@
 """Submit, list, read and cancel jobs."""
 
 from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from pydantic import AfterValidator
+
+from predictor.errors import PythiaError
+from scheduler.api import present
+from scheduler.api.context import ApiContext, Context, Tenant
+from scheduler.api.examples import JOB_SPECS
+from scheduler.api.problems import Problem, problem_of, responses
+from scheduler.api.schemas.common import Page
+from scheduler.api.schemas.jobs import BatchItemOut, BatchOut, JobOut, JobSummary, SubmittedOut
+from scheduler.api.strict_json import BulkRoute, JsonRoute
+from scheduler.domain.spec import JobSpec, parse_job_spec
+from scheduler.domain.states import JobState
+from scheduler.services import jobs
+from scheduler.services.cancel import cancel_job
+from scheduler.services.submit import submit_job
+
+router = APIRouter(tags=["jobs"], route_class=JsonRoute)
+bulk = APIRouter(tags=["jobs"], route_class=BulkRoute)
+
+MOST_IN_A_BATCH = 1000
+
+
+def _key_value(text: str) -> str:
+    if not text.partition("=")[1]:
+        raise ValueError("write it as key=value")
+    return text
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="The same key with the same spec submits the job only once; with another spec it is a 409",
+    ),
+]
+
+
+@router.post(
+    "/jobs", status_code=201, summary="Submit a job", responses=responses(409, 413, 415), response_model=SubmittedOut
+)
+def submit(
+    spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)],
+    context: Context,
+    tenant: Tenant,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SubmittedOut:
+    """Decide where a job runs and hand it on. 201 whatever was decided: a placement, a wait, or a refusal."""
+    return _submit(context, tenant, spec, idempotency_key, response)
+
+
+def _submit(
+    context: ApiContext, tenant: UUID, spec: JobSpec, key: str | None, response: Response | None = None
+) -> SubmittedOut:
+    taken = submit_job(
+        context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock(), idempotency_key=key
+    )
+    if response is not None:
+        response.headers["Location"] = f"/v1/jobs/{taken.job.id}"
+        if taken.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+    return present.submitted(taken.job, taken.decision)
+
+
+@bulk.post("/jobs:batch", status_code=201, summary="Submit up to 1,000 jobs", responses=responses(413, 415))
+def submit_batch(
+    specs: Annotated[
+        list[dict[str, Any]],
+        Body(min_length=1, max_length=MOST_IN_A_BATCH, description="Job specs, as POST /v1/jobs takes them"),
+    ],
+    context: Context,
+    tenant: Tenant,
+    idempotency_key: IdempotencyKey = None,
+) -> BatchOut:
+    """Submit each spec by itself: one that cannot be read is a problem of its own and keeps no other from being taken.
+
+    With an Idempotency-Key, each item has the key `KEY:index`, so that a batch that broke off can be sent again.
+    """
+    items = [
+        _submit_item(context, tenant, index, raw, f"{idempotency_key}:{index}" if idempotency_key else None)
+        for index, raw in enumerate(specs)
+    ]
+    refused = sum(item.problem is not None for item in items)
+    return BatchOut(accepted=len(items) - refused, refused=refused, items=items)
+
+
+def _submit_item(context: ApiContext, tenant: UUID, index: int, raw: object, key: str | None) -> BatchItemOut:
+    try:
+        taken = _submit(context, tenant, parse_job_spec(raw), key)
+    except PythiaError as error:
+        problem = Problem(**problem_of(error, "/v1/jobs:batch"))
+        return BatchItemOut(index=index, status=problem.status, job=None, problem=problem)
+    return BatchItemOut(index=index, status=201, job=taken, problem=None)
+
+
+@router.get("/jobs", summary="List jobs")
+def list_jobs(
+    context: Context,
+    tenant: Tenant,
+    state: Annotated[list[JobState] | None, Query(description="Only these states")] = None,
+    label: Annotated[
+        list[Annotated[str, AfterValidator(_key_value)]] | None,
+        Query(description="Only jobs with all these labels, each as key=value", examples=["team=support"]),
+    ] = None,
+    name: Annotated[str | None, Query(description="Only jobs of exactly this name")] = None,
+    after: Annotated[UUID | None, Query(description="Continue behind this job: `next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> Page[JobSummary]:
+    """Jobs, newest first."""
+    found = jobs.list_jobs(
+        context.engine,
+        tenant,
+        states=state or (),
+        name=name,
+        labels={key: value for key, _, value in (one.partition("=") for one in label or ())},
+        before=after,
+        limit=limit,
+    )
+    more = str(found[-1].id) if len(found) == limit else None
+    return Page(items=[present.job_summary(one) for one in found], next=more)
+
+
+@router.get("/jobs/{job_id}", summary="Read a job", responses=responses(404))
+def read_job(job_id: UUID, context: Context, tenant: Tenant) -> JobOut:
+    """One job as it stands."""
+    return present.job(jobs.get_job(context.engine, tenant, job_id))
+
+
+@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=responses(404))
+def cancel(job_id: UUID, context: Context, tenant: Tenant) -> JobOut:
+    """Ask for a job to be stopped. It stays `cancelling` until what runs has stopped; asking again changes nothing."""
+    return present.job(cancel_job(context.engine, tenant, job_id, now=context.clock()))

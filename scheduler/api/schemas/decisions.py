@@ -100,5 +100,7 @@ class DecisionOut(Out):
     naive_cost_usd: Usd | None
     prediction_ms: float
     decided_at: datetime
-    if_out_of_memory: FallbackOut | None
+    if_out_of_memory: FallbackOut | None = Field(
+        description="Of a plan; null where a crash would end the job, and in what was stored"
+    )
     candidates: list[CandidateOut] = Field(description="The best of every GPU type and count, best first")

@@ -1,0 +1,113 @@
+"""Offers, as sent and as received."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scheduler.api.schemas.common import Out, Usd
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+Gpus = Annotated[int, Field(ge=0, le=1_000_000)]
+Price = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=6, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400 * 30, allow_inf_nan=False)]
+
+
+class OfferOut(Out):
+    """What a provider sells now: one GPU type in one region."""
+
+    id: UUID
+    provider: str
+    region: str
+    country: str | None
+    provider_hq: str | None
+    instance_type: str
+    gpu_type: str
+    node_gpus: int
+    sold_gpus: list[int] = Field(description="GPU counts of one machine that are sold")
+    max_nodes: int
+    capacity_gpus: int
+    free_gpus: int
+    on_demand_usd_per_gpu_hour: Usd | None
+    spot_usd_per_gpu_hour: Usd | None
+    price_date: str
+    billing_increment_s: int
+    minimum_s: int
+    provision_s: float
+    interconnect_gbps: float | None
+    tenancy: str
+    backend: str = Field(description="What runs jobs placed here: local, or simulated (no machine is rented)")
+    assumed: list[str] = Field(description="Fields that no price list states")
+    source: str
+    enabled: bool
+    updated_at: datetime
+
+
+class OfferIn(BaseModel):
+    """An offer to put in; one of the same provider, region, instance type and GPU type is replaced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: Word
+    region: Annotated[str, Field(max_length=200)] = ""
+    country: Country | None = None
+    provider_hq: Country | None = None
+    instance_type: Word
+    gpu_type: Word
+    node_gpus: Annotated[int, Field(ge=1, le=1024)]
+    sold_gpus: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="By default the whole machine only"
+    )
+    max_nodes: Annotated[int, Field(ge=1, le=10_000)] = 1
+    capacity_gpus: Gpus
+    on_demand_usd_per_gpu_hour: Price | None = None
+    spot_usd_per_gpu_hour: Price | None = None
+    price_date: date
+    billing_increment_s: Annotated[int, Field(ge=1, le=86_400)] = 1
+    minimum_s: Annotated[int, Field(ge=0, le=86_400 * 30)] = 0
+    provision_s: Seconds = 0
+    interconnect_gbps: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    tenancy: Literal["shared", "dedicated", "unknown"] = "unknown"
+    backend: Literal["local", "simulated"] = "simulated"
+
+    @model_validator(mode="after")
+    def _agree(self) -> OfferIn:
+        if self.on_demand_usd_per_gpu_hour is None and self.spot_usd_per_gpu_hour is None:
+            raise ValueError("give on_demand_usd_per_gpu_hour, spot_usd_per_gpu_hour or both")
+        if max(self.sold_gpus or (1,)) > self.node_gpus:
+            raise ValueError(f"sold_gpus holds {max(self.sold_gpus or ())}, but the machine has {self.node_gpus} GPUs")
+        return self
+
+
+class OfferChange(BaseModel):
+    """What may change of an offer; a field that is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    capacity_gpus: Gpus = 0
+    enabled: bool = True
+    on_demand_usd_per_gpu_hour: Price | None = None
+    spot_usd_per_gpu_hour: Price | None = None
+    price_date: date | None = None
+
+    @model_validator(mode="after")
+    def _dated(self) -> OfferChange:
+        if not self.model_fields_set:
+            raise ValueError("nothing to change; give capacity_gpus, enabled or a price with its price_date")
+        priced = self.model_fields_set & {"on_demand_usd_per_gpu_hour", "spot_usd_per_gpu_hour"}
+        if priced and self.price_date is None:
+            raise ValueError("a new price needs the day it was read: price_date")
+        if self.price_date is not None and not priced:
+            raise ValueError("price_date belongs to a new price")
+        return self
+
+
+class OffersStored(Out):
+    """What an import did."""
+
+    stored: int = Field(description="Offers that were added or took a new price")

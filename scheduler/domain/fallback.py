@@ -1,0 +1,49 @@
+"""Where a job would go if the chosen placement ran out of memory: a plan says so before anything is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from predictor.forecast import Forecast
+from scheduler.domain.candidates import Proposals
+from scheduler.domain.decision import Judged, Placement
+from scheduler.domain.fit import Tried
+from scheduler.domain.money import usd_to_micros
+from scheduler.domain.placement import decide
+from scheduler.domain.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """The next placement after a crash of the first."""
+
+    candidate: Judged
+    within_budget: bool
+    """Both tries, each at its p90, stay below max_cost_usd; true where there is no budget."""
+
+
+def after_out_of_memory(
+    spec: JobSpec, proposals: Proposals, forecasts: Sequence[Forecast], first: Placement, *, now: datetime
+) -> Fallback | None:
+    """The fallback of a placement; None where a crash would end the job: no second attempt, or nothing larger."""
+    chosen = first.chosen
+    if spec.max_attempts < 2 or chosen.forecast is None or chosen.forecast.peak_vram is None:
+        return None
+    crash = Tried(
+        gpu_type=chosen.offer.gpu_type,
+        layout=chosen.forecast.layout,
+        usable_gib=chosen.forecast.usable_vram_gib,
+        need_p50_gib=chosen.forecast.peak_vram.p50_gib,
+    )
+    second = decide(spec, proposals, forecasts, now=now, tried=(crash,))
+    if not isinstance(second, Placement):
+        return None
+    return Fallback(candidate=second.chosen, within_budget=_affordable(spec, chosen, second.chosen))
+
+
+def _affordable(spec: JobSpec, first: Judged, second: Judged) -> bool:
+    budget = spec.constraints.max_cost_usd
+    costs = [one.estimate.p90_micros for one in (first, second) if one.estimate is not None]
+    return budget is None or sum(costs) <= usd_to_micros(budget)
