@@ -69,6 +69,11 @@ def find_trainer(engine: str) -> Trainer:
     return next((habits for prefix, habits in _TRAINERS.items() if engine.startswith(prefix)), _AUTOCAST)
 
 
+def is_known_trainer(engine: str) -> bool:
+    """False where `find_trainer` falls back to the habits of Transformers."""
+    return engine.startswith(tuple(_TRAINERS))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingEngine:
     """How an engine batches, and what it keeps beside weights and cache."""

@@ -1,8 +1,8 @@
 """The peak memory of the fullest GPU as arithmetic gives it, in parts, and how each kind of reading sees it.
 
 The same run reads differently: *allocated* counts tensors, *reserved* adds what the caching allocator
-holds back, *driver* adds the CUDA context and communication buffers. A row's peak is for the reading it
-asks; its `overhead` is the part that is no tensor of the job.
+holds back, *driver* adds the CUDA context and communication buffers; *stated*, of which nobody said what it was,
+is taken for the driver's. A row's peak is for the reading it asks; its `overhead` is the part that is no tensor.
 """
 
 from __future__ import annotations
