@@ -38,7 +38,10 @@ def broker_settings(name: str, database_url: str) -> Iterator[Settings]:
 def _delete_queues(broker: Broker) -> None:
     with Connection(broker.url, transport_options=broker.transport_options) as connection:
         channel = connection.default_channel
+        if broker.kind == "redis":  # kombu keeps bindings beside the queues and never deletes them
+            for key in channel.client.scan_iter(f"*{broker.queue_prefix}*"):
+                channel.client.delete(key)
+            return
         for queue in map(broker.queue, QUEUE_KINDS):
             channel.queue_delete(queue)
-        if broker.kind == "amqp":
-            channel.exchange_delete(broker.queue_prefix)
+        channel.exchange_delete(broker.queue_prefix)
