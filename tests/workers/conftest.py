@@ -27,13 +27,13 @@ def local(tmp_path: Path) -> Iterator[Supervised]:
 def leave_nothing(backend: Supervised) -> None:
     """End what an attempt left running, and fail for it."""
     left: list[int] = []
-    for attempt_id, _ in backend.attempts():
-        status = read_status(Path(backend.locate(attempt_id)["folder"]))
+    for folder in backend.directory.iterdir() if backend.directory.is_dir() else ():
+        status = read_status(folder)
         if status is not None and status.supervisor is not None:
             with contextlib.suppress(AssertionError):
                 until(lambda supervisor=status.supervisor: not supervisor.alive, within_s=5)  # type: ignore[misc]
             if status.supervisor.alive:
                 left.append(status.supervisor.pid)
-        left += marked("PYTHIA_ATTEMPT_ID", str(attempt_id))
+        left += marked("PYTHIA_ATTEMPT_ID", folder.name)
     signal_all(left, signal.SIGKILL)
     assert not left, f"processes {left} were left running"

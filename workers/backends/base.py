@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -81,4 +81,8 @@ class Backend(Protocol):
 
     def release(self, handle: Handle) -> None:
         """Let go of what an ended attempt no longer needs, and make sure that nothing of it runs."""
+        ...
+
+    def tidy(self, has_ended: Callable[[UUID], bool]) -> None:
+        """Release what ended attempts still hold, as those do whose worker died before it could."""
         ...

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from workers.supervision.stopped import Stopped
 from workers.supervision.watch import HARD
 
 _START_LIMIT_S = 30.0
+_KEPT_S = 7 * 86400.0
+"""How long the statuses of ended attempts, and files that commands left in their scratch space, are kept."""
 _PACKAGES = Path(__file__).resolve().parents[2]
 """Where `workers` is imported from, installed or not."""
 
@@ -123,16 +125,17 @@ class Supervised:
         with suppress(OSError):  # what the command left where it ran is its user's
             (folder / "work").rmdir()
 
-    def attempts(self) -> Iterator[tuple[UUID, float]]:
-        """Attempts that left something on this host, with the seconds since anything happened to them."""
+    def tidy(self, has_ended: Callable[[UUID], bool]) -> None:
+        """Release ended attempts that were not, and forget those that were long ago."""
         now = time.time()
         for folder in self.directory.iterdir() if self.directory.is_dir() else ():
             with suppress(ValueError, FileNotFoundError):
-                yield UUID(folder.name), now - folder.stat().st_mtime
-
-    def forget(self, attempt_id: UUID) -> None:
-        """Delete all that an attempt left."""
-        shutil.rmtree(self._folder(attempt_id), ignore_errors=True)
+                attempt_id, quiet_s = UUID(folder.name), now - folder.stat().st_mtime
+                if quiet_s > _KEPT_S:
+                    if not (status := read_status(folder)) or not status.attended:
+                        shutil.rmtree(folder, ignore_errors=True)
+                elif (folder / "tmp").exists() and has_ended(attempt_id):  # what is released has no tmp any more
+                    self.release(self.locate(attempt_id))
 
     def _folder(self, attempt_id: UUID) -> Path:
         return self.directory / str(attempt_id)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 GIB = 2**30
-_PATIENCE_S = 10.0
-"""How long to wait for GPUs whose last holder is still letting go."""
+_LOOKS, _BETWEEN_LOOKS_S = 51, 0.2
+"""Ten seconds of patience with a last holder that is still letting go."""
 _SAME_TYPE = 0.05
 """A card whose memory is within this share of what its type offers is of that type: drivers differ by a few
 per cent, and a host that mixes types of equal memory is not known to us."""
@@ -102,8 +102,9 @@ def take_gpus(
     if len(fitting) < count:
         raise NoGpus(f"{count} GPU(s) were placed on this host, but it has {len(fitting)} of that type")
     devices_dir.mkdir(parents=True, exist_ok=True)
-    waited = 0.0
-    while True:
+    for look in range(_LOOKS):
+        if look:
+            sleep(_BETWEEN_LOOKS_S)
         with ExitStack() as locks:
             taken: list[str] = []
             for gpu in fitting:
@@ -111,10 +112,7 @@ def take_gpus(
                     taken.append(gpu.uuid)
             if len(taken) == count:
                 return Handout(tuple(taken), locks.pop_all())
-        if waited >= _PATIENCE_S:
-            raise NoGpus(f"{count} GPU(s) were placed on this host, but {len(taken)} are free after {waited:.0f} s")
-        sleep(0.2)
-        waited += 0.2
+    raise NoGpus(f"{count} GPU(s) were placed on this host, but {len(taken)} of that type are free")
 
 
 def _is_of_type(gpu: HostGpu, usable_gib: float) -> bool:

@@ -29,10 +29,12 @@ def read_report(path: Path) -> JobReport:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return JobReport()
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return JobReport()
-        raw = file.read(_LARGEST_BYTES + 1)
+        raw = os.read(descriptor, _LARGEST_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > _LARGEST_BYTES:
         return JobReport()
     try:

@@ -319,14 +319,35 @@ def test_release_deletes_output_and_keeps_what_forbids_a_second_start(local: Sup
     ]  # fmt: skip
     local.start(work)
     assert (tmp_path / "started").read_text() == "x\n"
-    local.forget(work.attempt_id)
-    assert not Path(handle["folder"]).exists()
 
 
 def test_release_ends_what_should_not_run_any_more(local: Supervised) -> None:
     handle = local.start(make_work(["sleep", "60"]))
     local.release(handle)
     assert ended(local, handle).stopped is Stopped.ASKED
+
+
+def test_tidying_releases_what_has_ended_and_nothing_else(local: Supervised) -> None:
+    over, running = local.start(make_work(["true"])), local.start(make_work(["sleep", "60"]))
+    ended(local, over)
+    local.tidy(lambda attempt_id: str(attempt_id) in over["folder"])
+    assert not (Path(over["folder"]) / "tmp").exists()
+    assert local.poll(running).phase in (Phase.STARTING, Phase.RUNNING)
+    local.tidy(lambda _: True)  # it was given up elsewhere, and must not run on
+    assert ended(local, running).stopped is Stopped.ASKED
+
+
+def test_tidying_forgets_after_a_week_what_nobody_watches(local: Supervised) -> None:
+    over, running = local.start(make_work(["true"])), local.start(make_work(["sleep", "60"]))
+    ended(local, over)
+    until(lambda: local.poll(running).phase is Phase.RUNNING)
+    long_ago = time.time() - 8 * 86400
+    for handle in (over, running):
+        os.utime(handle["folder"], (long_ago, long_ago))
+    local.tidy(lambda _: False)
+    assert not Path(over["folder"]).exists()
+    assert local.poll(running).phase is Phase.RUNNING
+    local.stop(running, hard=True)
 
 
 def test_what_the_command_left_where_it_ran_is_its_users(local: Supervised) -> None:

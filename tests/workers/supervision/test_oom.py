@@ -1,0 +1,100 @@
+"""Telling a run out of memory from any other end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.supervision.oom import OutputWatch, judge
+from workers.supervision.stopped import OutOfMemory
+
+GPU_WORDS = [
+    "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 39.39 GiB total capacity)",
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB",
+    "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 1.50 GiB.",
+    "RuntimeError: CUDA error: out of memory",
+    "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+    "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4096 bytes.",
+    "[TensorRT-LLM][ERROR] CUDA runtime error in ::cudaMalloc(ptr, n): out of memory (memoryManager.cpp:111)",
+    "Error out of memory at line 380 in file /src/csrc/pythonInterface.cu",
+    "Error: cudaErrorMemoryAllocation",
+    "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size 8589934592",
+    "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
+]
+HOST_WORDS = [
+    "MemoryError",
+    "numpy.core._exceptions._ArrayMemoryError: Unable to allocate 745. GiB for an array",
+    "terminate called after throwing an instance of 'std::bad_alloc'",
+    "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
+    "fork: Cannot allocate memory",
+]
+INNOCENT_WORDS = [
+    "loss 0.31, out of 400 samples",
+    "set PYTORCH_CUDA_ALLOC_CONF to avoid fragmentation",
+    "assert isinstance(error, CustomMemoryErrors)",
+    "memory allocated: 12 GiB",
+]
+
+
+def heard(text: str) -> OutOfMemory | None:
+    watch = OutputWatch()
+    watch.feed(text.encode())
+    return watch.verdict()
+
+
+@pytest.mark.parametrize("words", GPU_WORDS)
+def test_what_the_software_of_this_field_says_when_a_card_is_full(words: str) -> None:
+    assert heard(f"Traceback (most recent call last):\n  File x\n{words}\n") is OutOfMemory.GPU
+
+
+@pytest.mark.parametrize("words", HOST_WORDS)
+def test_what_is_said_when_the_host_is_full(words: str) -> None:
+    assert heard(f"Traceback (most recent call last):\n  File x\n{words}\n") is OutOfMemory.HOST
+
+
+@pytest.mark.parametrize("words", INNOCENT_WORDS)
+def test_other_talk_of_memory_means_nothing(words: str) -> None:
+    assert heard(words) is None
+
+
+def test_a_full_card_explains_the_host_errors_of_its_traceback() -> None:
+    assert heard("CUDA out of memory\n…\nMemoryError\n") is OutOfMemory.GPU
+
+
+@given(words=st.sampled_from(GPU_WORDS), cuts=st.lists(st.integers(1, 150), max_size=8), before=st.integers(0, 3000))
+def test_a_line_is_heard_however_the_stream_was_cut(words: str, cuts: list[int], before: int) -> None:
+    text = b"x" * before + b"\n" + words.encode() + b"\n"
+    watch = OutputWatch()
+    for cut in cuts:
+        watch.feed(text[:cut])
+        text = text[cut:]
+    watch.feed(text)
+    assert watch.verdict() is OutOfMemory.GPU
+
+
+def test_what_was_said_long_before_the_end_was_survived() -> None:
+    watch = OutputWatch()
+    watch.feed(b"CUDA out of memory, trying a smaller batch\n")
+    for _ in range(100):
+        watch.feed(b"step " * 200)
+    assert watch.verdict() is None
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "line", "kills", "expected"),
+    [
+        (0, OutOfMemory.GPU, 0, None),  # caught, and gone on with a smaller batch
+        (1, OutOfMemory.GPU, 0, OutOfMemory.GPU),
+        (1, OutOfMemory.HOST, 0, OutOfMemory.HOST),
+        (137, None, 1, OutOfMemory.HOST),
+        (137, None, 0, None),  # somebody's SIGKILL, but not the kernel's for want of memory
+        (1, None, 1, None),  # the kernel killed something else
+        (137, OutOfMemory.GPU, 0, OutOfMemory.GPU),
+    ],
+)
+def test_the_end_of_a_command_is_judged_by_code_words_and_the_kernel(
+    exit_code: int, line: OutOfMemory | None, kills: int, expected: OutOfMemory | None
+) -> None:
+    assert judge(exit_code, [None, line], {"vmstat": 5, "gone": 1}, {"vmstat": 5 + kills}) is expected
