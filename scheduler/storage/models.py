@@ -1,0 +1,86 @@
+"""Versions of the predictor. At most one is the champion; with none, the shipped bundle is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from scheduler.domain.errors import NotFound
+from scheduler.storage.engine import Session
+from scheduler.storage.rows import columns
+from scheduler.storage.tables import Model
+from scheduler.storage.views import ModelView
+
+_COLUMNS = columns(Model, ModelView)
+
+
+def add(
+    session: Session,
+    *,
+    version: str,
+    bundle: bytes,
+    rows: int,
+    metrics: Mapping[str, Any],
+    comparison: Mapping[str, Any] | None,
+    now: datetime,
+) -> bool:
+    """Store a version; False where it is stored already: a version is named by what it holds."""
+    stored = session.execute(
+        insert(Model)
+        .values(
+            version=version, bundle=bundle, bundle_sha256=hashlib.sha256(bundle).hexdigest(), rows=rows,
+            metrics=dict(metrics), comparison=None if comparison is None else dict(comparison), created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["version"])
+        .returning(Model.version)
+    )  # fmt: skip
+    return stored.one_or_none() is not None
+
+
+def every(session: Session) -> list[ModelView]:
+    """All versions, newest first."""
+    rows = session.execute(select(*_COLUMNS).order_by(Model.created_at.desc(), Model.version.desc()))
+    return [ModelView(**row) for row in rows.mappings()]
+
+
+def get(session: Session, version: str) -> ModelView:
+    """One version, or NotFound."""
+    row = session.execute(select(*_COLUMNS).where(Model.version == version)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("model", version)
+    return ModelView(**row)
+
+
+def champion_version(session: Session) -> str | None:
+    """Which version is in use; None for the shipped bundle."""
+    return session.execute(select(Model.version).where(Model.champion)).scalar_one_or_none()
+
+
+def bundle(session: Session, version: str) -> bytes:
+    """A version's bundle, or NotFound."""
+    found = session.execute(select(Model.bundle).where(Model.version == version)).scalar_one_or_none()
+    if found is None:
+        raise NotFound("model", version)
+    return found
+
+
+def promote(session: Session, version: str, now: datetime) -> None:
+    """Make a stored version the champion in the place of the one before."""
+    # two promotions at once would each see the other's champion: one after the other, then
+    session.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
+    quietly = {"synchronize_session": False}
+    session.execute(
+        update(Model).where(Model.champion, Model.version != version).values(champion=False),
+        execution_options=quietly,
+    )
+    promoted = session.execute(
+        update(Model).where(Model.version == version).values(champion=True, promoted_at=now).returning(Model.version),
+        execution_options=quietly,
+    )
+    if promoted.one_or_none() is None:
+        raise NotFound("model", version)
