@@ -56,6 +56,10 @@ class TrainingWorkload:
     """Weights and optimizer states in `precision`, no FP32 master copy."""
     train_embeddings: bool
     software: Software
+    sequence_length_is_mean: bool = False
+    """Lengths vary around `sequence_length`: time follows the mean, the peak follows the longest batch."""
+    sequence_length_is_cap: bool = False
+    """Lengths vary below `sequence_length`."""
     assumptions: tuple[str, ...] = ()
 
     def sequences_per_step(self, layout: Layout) -> int:

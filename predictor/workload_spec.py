@@ -83,7 +83,7 @@ class TrainingSpec(_ModelSpec):
     train_embeddings: bool | None = None
     engine: Name | None = None
     sequence_length_is_cap: bool = Field(default=False, description="Texts are often shorter than sequence_length")
-    sequence_length_is_mean: bool = False
+    sequence_length_is_mean: bool = Field(default=False, description="Lengths vary around sequence_length")
 
     @model_validator(mode="after")
     def _agree(self) -> TrainingSpec:
@@ -224,7 +224,7 @@ def _training(spec: TrainingSpec, models: ModelSource, software: Software) -> Tr
     if spec.method is Method.QLORA:
         quantization = notes.default("quantization", spec.quantization, Quantization.NF4)
     if spec.sequence_length_is_cap:
-        notes.append(f"sequence_length: {spec.sequence_length} for every sample (the source gives a cap)")
+        notes.append(f"sequence_length: {spec.sequence_length} is a cap; most samples are taken to be shorter")
     modules = spec.lora_target_modules
     if adapters and modules is None:
         notes.append("lora_target_modules: all-linear")
@@ -255,6 +255,8 @@ def _training(spec: TrainingSpec, models: ModelSource, software: Software) -> Tr
         if adapters
         else spec.train_embeddings is not False,
         software=replace(software, engine=engine),
+        sequence_length_is_mean=spec.sequence_length_is_mean,
+        sequence_length_is_cap=spec.sequence_length_is_cap,
         assumptions=tuple(notes),
     )
 
