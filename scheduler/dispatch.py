@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from celery import Celery
-from kombu import Exchange, Queue
 
-from scheduler.broker import QUEUE_KINDS, Broker, QueueKind
+from scheduler.broker import Broker, QueueKind
 
 LAUNCH = "pythia.launch"
 """Claim a reserved attempt and start it: {attempt_id}."""
@@ -47,12 +46,11 @@ class CeleryDispatcher:
     """Sends tasks by name through Celery; it knows no task's code."""
 
     def __init__(self, broker: Broker) -> None:
-        exchange = Exchange(broker.queue_prefix, type="direct")
         self._broker = broker
         self._app = Celery("pythia-sender", set_as_current=False)
         self._app.conf.update(
             **broker.celery_settings(),
-            task_queues=[Queue(name, exchange, routing_key=name) for name in map(broker.queue, QUEUE_KINDS)],
+            task_queues=broker.queues(),
             task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
             task_ignore_result=True,
             task_serializer="json",

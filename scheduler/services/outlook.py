@@ -55,7 +55,8 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
     return Prospect(
         proposals=proposals,
         forecasts=forecasts,
-        model_version=knowledge.predictor.version,
+        # not the predictor's own: another may have been promoted since
+        model_version=forecasts[0].model_version if forecasts else knowledge.predictor.version,
         prediction_ms=1000 * took,
     )
 
