@@ -24,19 +24,19 @@ def import_observations(
     """Import observations. Lines that cannot be used are named and kept out; the rest goes in. Exit code 1 then."""
     from scheduler.cli.client import connect  # noqa: PLC0415
 
-    added = known = 0
+    imported = known = 0
     refused: list[dict[str, Any]] = []
     with connect() as server:
         for numbers, rows in _batches(file, refused):
             done = server.post("/v1/observations:import", {"observations": rows})
-            added, known = added + done["added"], known + done["known"]
+            imported, known = imported + done["imported"], known + done["known"]
             refused += [{"line": numbers[one["index"]], "error": one["error"]} for one in done["refused"]]
     refused.sort(key=lambda one: one["line"])
-    lines = [f"{added:,} observations added, {known:,} known before, {len(refused):,} refused"]
+    lines = [f"{imported:,} observations imported, {known:,} known before, {len(refused):,} refused"]
     lines += [f"  line {one['line']}: {one['error']}" for one in refused[:_SHOWN]]
     if len(refused) > _SHOWN:
         lines.append(f"  … and {len(refused) - _SHOWN:,} more; --json lists them all")
-    emit({"added": added, "known": known, "refused": refused}, "\n".join(lines), as_json=as_json)
+    emit({"imported": imported, "known": known, "refused": refused}, "\n".join(lines), as_json=as_json)
     raise typer.Exit(EXIT_SOME_REFUSED if refused else 0)
 
 

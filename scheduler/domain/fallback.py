@@ -37,7 +37,9 @@ def after_out_of_memory(
         usable_gib=chosen.forecast.usable_vram_gib,
         need_p50_gib=chosen.forecast.peak_vram.p50_gib,
     )
-    second = decide(spec, proposals, forecasts, now=now, tried=(crash,))
+    # without the budget: what would be needed is worth knowing, and whether it can be paid is said beside it
+    unbounded = spec.model_copy(update={"constraints": spec.constraints.model_copy(update={"max_cost_usd": None})})
+    second = decide(unbounded, proposals, forecasts, now=now, tried=(crash,))
     if not isinstance(second, Placement):
         return None
     return Fallback(candidate=second.chosen, within_budget=_affordable(spec, chosen, second.chosen))
