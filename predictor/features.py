@@ -1,0 +1,221 @@
+"""What the learned part reads: physical quantities of a question, never the name of a card or a model.
+
+An unseen card or model is then a point between or beside known ones. The order of the columns is
+defined here once, and its hash ties a bundle to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
+from predictor.columns import ALLOCATED, DRIVER, RESERVED, STATED
+from predictor.gather import Floats
+
+
+class Role(StrEnum):
+    """What a feature may do to a forecast."""
+
+    FIXED = "fixed"
+    """Set by model, card, layout and software; also measures distance."""
+    GROWING = "growing"
+    """Rises with batch, length or rank; a correction may only rise with it, so that a forecast never falls."""
+    SPLIT = "split"
+    """Fixed too, but says what share is what; too derived to measure distance by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column."""
+
+    name: str
+    role: Role
+    read: Callable[[Any], Floats]
+
+
+class FeatureTable:
+    """The columns of one task, in order."""
+
+    def __init__(self, *features: Feature) -> None:
+        self.features = features
+        self.names = tuple(feature.name for feature in features)
+        self.fixed = self._places(Role.FIXED)
+        self.growing = self._places(Role.GROWING)
+
+    @property
+    def hash(self) -> str:
+        """Changes whenever a column is added, renamed, moved or given another role."""
+        said = "\n".join(f"{feature.name}\t{feature.role}" for feature in self.features)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def rows(self, arithmetic: TrainingArithmetic | InferenceArithmetic) -> Floats:
+        """(n, columns), every cell finite."""
+        columns = [np.asarray(feature.read(arithmetic), dtype=np.float64) for feature in self.features]
+        return np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=1e6, neginf=-1e6)
+
+    def _places(self, role: Role) -> tuple[int, ...]:
+        return tuple(place for place, feature in enumerate(self.features) if feature.role is role)
+
+
+def _log(values: Floats, floor: float = 1e-3) -> Floats:
+    return np.log(np.maximum(values, floor))
+
+
+def _fixed(name: str, read: Callable[[Any], Floats]) -> Feature:
+    return Feature(name, Role.FIXED, read)
+
+
+def _growing(name: str, read: Callable[[Any], Floats]) -> Feature:
+    return Feature(name, Role.GROWING, read)
+
+
+def _split(name: str, read: Callable[[Any], Floats]) -> Feature:
+    return Feature(name, Role.SPLIT, read)
+
+
+_MODEL = (
+    _fixed("log parameters", lambda x: _log(x.columns.model.parameters)),
+    _fixed("log active share", lambda x: _log(x.columns.model.active_parameters / x.columns.model.parameters)),
+    _fixed("log hidden", lambda x: _log(x.columns.model.hidden)),
+    _split("log layers", lambda x: _log(x.columns.model.layers)),
+    _split("log vocab over hidden", lambda x: _log(x.columns.model.vocab / x.columns.model.hidden)),
+    _split("log kv share", lambda x: _log(x.columns.model.kv_heads / np.maximum(x.columns.model.heads, 1.0))),
+    _split("log width ratio", lambda x: _log(x.columns.model.intermediate / x.columns.model.hidden)),
+)
+
+_LAYOUT = (
+    _fixed("log tensor parallel", lambda x: _log(x.columns.layout.tp)),
+    _fixed("log pipeline parallel", lambda x: _log(x.columns.layout.pp)),
+    _fixed("log data parallel", lambda x: _log(x.columns.layout.dp)),
+    _fixed("log expert parallel", lambda x: _log(x.columns.layout.ep)),
+)
+
+_TRAINING_LAYOUT = (
+    *_LAYOUT,
+    _fixed("log context parallel", lambda x: _log(x.columns.layout.cp)),
+    _fixed("sharding stage", lambda x: x.columns.layout.stage),
+)
+
+_METRIC = (
+    _fixed("driver", lambda x: 2.0 * (x.columns.metric == DRIVER)),
+    _fixed("reserved", lambda x: 2.0 * (x.columns.metric == RESERVED)),
+    _fixed("allocated", lambda x: 2.0 * (x.columns.metric == ALLOCATED)),
+    _fixed("stated", lambda x: 2.0 * (x.columns.metric == STATED)),
+)
+
+_METHOD = (
+    _fixed("full", lambda x: 2.0 * x.columns.full),
+    _fixed("quantized", lambda x: 2.0 * x.columns.quantized),
+    _fixed("prepared for k-bit", lambda x: 1.0 * x.columns.prepared_kbit),
+    _fixed("checkpointing", lambda x: x.columns.checkpointing),
+    _fixed("attention", lambda x: x.columns.attention),
+    _fixed("megatron", lambda x: 2.0 * x.columns.megatron),
+    _fixed("eight bit", lambda x: 1.0 * x.columns.eight_bit_matmul),
+    _split("fused loss", lambda x: 1.0 * x.columns.fused_loss),
+    _split("lean loss", lambda x: 1.0 * x.columns.lean_loss),
+    _split("fused blocks", lambda x: 1.0 * x.columns.fused_blocks),
+    _split("master bytes", lambda x: x.columns.master_bytes),
+    _split("gradient bytes", lambda x: x.columns.gradient_bytes),
+)
+
+_CARD = (
+    _fixed("log matrix rate", lambda x: _log(x.columns.compute_tflops)),
+    _fixed("log bandwidth", lambda x: _log(x.columns.gpu.bandwidth_gbs)),
+    _fixed("log link", lambda x: _log(x.columns.layout.link_gbs)),
+    _fixed("year", lambda x: 0.25 * (x.columns.gpu.year - 2020.0)),
+    _fixed("amd", lambda x: 2.0 * x.columns.gpu.is_amd),
+    _split("achievable share", lambda x: x.columns.gpu.achievable_fraction),
+)
+
+TRAINING_MEMORY = FeatureTable(
+    *_MODEL,
+    *_METRIC,
+    *_METHOD,
+    *_TRAINING_LAYOUT,
+    _split("log weights", lambda x: _log(x.footprint.weights)),
+    _growing("log micro batch", lambda x: _log(x.columns.micro_batch)),
+    _growing("log sequence", lambda x: _log(x.columns.sequence)),
+    _growing("log lora rank", lambda x: _log(x.columns.lora_rank, 1.0)),
+    _growing("log activations", lambda x: np.log(x.footprint.activations + 0.25)),
+    _growing("log peak", lambda x: _log(x.footprint.peak_gib)),
+)
+
+INFERENCE_MEMORY = FeatureTable(
+    *_MODEL,
+    *_METRIC,
+    *_LAYOUT,
+    _fixed("weight bytes", lambda x: x.columns.weight_bytes),
+    _fixed("paged", lambda x: 4.0 * x.columns.paged),
+    _fixed("keeps prompt logits", lambda x: 1.0 * x.columns.keeps_prompt_logits),
+    _split("log weights", lambda x: _log(x.footprint.weights)),
+    _growing("log batch", lambda x: _log(x.batch)),
+    _growing("log input", lambda x: _log(x.columns.input, 1.0)),
+    _growing("log length", lambda x: _log(x.columns.input + x.columns.output, 1.0)),
+    _growing("log cache", lambda x: np.log(x.footprint.kv_cache + 0.25)),
+    _growing("log peak", lambda x: _log(x.footprint.peak_gib)),
+)
+
+TRAINING_TIME = FeatureTable(
+    *_MODEL,
+    *_METHOD,
+    *_TRAINING_LAYOUT,
+    *_CARD,
+    _fixed("log machines", lambda x: _log(x.columns.layout.nodes)),
+    _growing("log micro batch", lambda x: _log(x.columns.micro_batch)),
+    _growing("log sequence", lambda x: _log(x.columns.sequence)),
+    _growing("log lora rank", lambda x: _log(x.columns.lora_rank, 1.0)),
+    _growing("log accumulation", lambda x: _log(x.columns.accumulation)),
+    _growing("log step", lambda x: _log(x.time.step_time_s, 1e-6)),
+)
+
+INFERENCE_TIME = FeatureTable(
+    *_MODEL,
+    *_LAYOUT,
+    *_CARD,
+    _fixed("log weight bytes", lambda x: _log(x.columns.weight_bytes)),
+    _fixed("cache bytes", lambda x: x.columns.cache_bytes),
+    _fixed("log engine step", lambda x: _log(x.columns.pace.step_s, 1e-6)),
+    _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
+    _split("log batch", lambda x: _log(x.batch)),
+    _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
+    _split("log rounds", lambda x: _log(x.columns.requests / np.maximum(x.batch, 1.0))),
+    _split("log prefill share", lambda x: _log(x.time.prefill_s / x.time.runtime_s)),
+    _split("compute share", lambda x: x.time.compute_s / x.time.runtime_s),
+    _split("memory share", lambda x: x.time.memory_s / x.time.runtime_s),
+    _split("communication share", lambda x: x.time.communication_s / x.time.runtime_s),
+    _split("log input", lambda x: _log(x.columns.input, 1.0)),
+    _split("log output", lambda x: _log(x.columns.output, 1.0)),
+)
+
+
+class Task(StrEnum):
+    """What is forecast; each has trees of its own."""
+
+    TRAINING_MEMORY = "training_memory"
+    INFERENCE_MEMORY = "inference_memory"
+    TRAINING_TIME = "training_time"
+    INFERENCE_TIME = "inference_time"
+
+    @property
+    def features(self) -> FeatureTable:
+        """The columns its trees read."""
+        return _FEATURES[self]
+
+    @property
+    def is_memory(self) -> bool:
+        """Memory has lower bounds and one-sided promises; time has neither."""
+        return self in (Task.TRAINING_MEMORY, Task.INFERENCE_MEMORY)
+
+
+_FEATURES: Mapping[Task, FeatureTable] = {
+    Task.TRAINING_MEMORY: TRAINING_MEMORY,
+    Task.INFERENCE_MEMORY: INFERENCE_MEMORY,
+    Task.TRAINING_TIME: TRAINING_TIME,
+    Task.INFERENCE_TIME: INFERENCE_TIME,
+}

@@ -1,0 +1,107 @@
+"""The predictor: how much memory and how long, for any list of questions in one pass.
+
+Arithmetic first, then what a bundle learned on top of it, then quantiles from held-out residuals. A task
+the bundle does not cover keeps its arithmetic, with documented margins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from predictor.answers import Outlook, custom_answers, inference_forecasts, training_forecasts
+from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic, inference_arithmetic, training_arithmetic
+from predictor.bundle import Bundle, load_bundle
+from predictor.calibration import Calibration
+from predictor.correction import Corrected, uncorrected
+from predictor.errors import NotEnoughData
+from predictor.features import Task
+from predictor.forecast import Forecast, Question
+from predictor.gather import Floats
+from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
+from predictor.telemetry import Observation
+from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload
+
+ARITHMETIC_VERSION = "arithmetic"
+"""The version of a predictor without a bundle."""
+
+Answer = Forecast | NotEnoughData
+
+
+class Predictor:
+    """Answers questions; holds what was learned and nothing that changes."""
+
+    def __init__(self, bundle: Bundle | None) -> None:
+        """Without a bundle every answer is arithmetic, and custom jobs are known by their own history alone."""
+        self._corrections = dict(bundle.corrections) if bundle else {}
+        self._kinds = dict(bundle.kinds) if bundle else {}
+        self.version = bundle.version if bundle else ARITHMETIC_VERSION
+
+    def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Forecast]:
+        """One forecast per question, in order; `history` holds past custom jobs of any kinds, oldest first.
+
+        Raises NotEnoughData for a custom job of which nothing is known.
+        """
+        forecasts: list[Forecast] = []
+        for answer in self.answer(questions, history):
+            if isinstance(answer, NotEnoughData):
+                raise answer
+            forecasts.append(answer)
+        return forecasts
+
+    def answer(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
+        """Like `forecast`, with the refusal of one question in its own place."""
+        answers: dict[int, Answer] = {}
+        asking: tuple[tuple[type, Callable[[list[Question]], Sequence[Answer]]], ...] = (
+            (TrainingWorkload, self._training),
+            (InferenceWorkload, self._inference),
+            (CustomWorkload, lambda asked: custom_answers(asked, history or (), self._kinds, self.version)),
+        )
+        for kind, ask in asking:
+            places = [place for place, question in enumerate(questions) if isinstance(question.workload, kind)]
+            if places:
+                answers.update(zip(places, ask([questions[place] for place in places]), strict=True))
+        return [answers[place] for place in range(len(questions))]
+
+    def _training(self, questions: list[Question]) -> Sequence[Answer]:
+        arithmetic = training_arithmetic(questions)
+        outlook = self._outlook(Task.TRAINING_MEMORY, Task.TRAINING_TIME, arithmetic, arithmetic.time.step_time_s)
+        return training_forecasts(questions, arithmetic, outlook, self.version)
+
+    def _inference(self, questions: list[Question]) -> Sequence[Answer]:
+        arithmetic = inference_arithmetic(questions)
+        outlook = self._outlook(Task.INFERENCE_MEMORY, Task.INFERENCE_TIME, arithmetic, arithmetic.time.runtime_s)
+        return inference_forecasts(questions, arithmetic, outlook, self.version)
+
+    def _outlook(
+        self, memory: Task, time: Task, arithmetic: TrainingArithmetic | InferenceArithmetic, seconds: Floats
+    ) -> Outlook:
+        usable = arithmetic.columns.gpu.usable_gib
+        held, held_calibration = self._correct(memory, arithmetic)
+        timed, timed_calibration = self._correct(time, arithmetic)
+        need = np.log(arithmetic.footprint.need_gib)
+        fit = fit_probability(need, np.log(np.maximum(usable, 1e-9)), held, held_calibration)
+        return Outlook(
+            memory=bands(np.log(arithmetic.footprint.peak_gib), held, held_calibration),
+            time=bands(np.log(seconds), timed, timed_calibration),
+            fit=np.where(usable > 0, fit, 0.0),
+            learned=held.learned | timed.learned,
+            in_domain=held.in_domain & timed.in_domain,
+        )
+
+    def _correct(
+        self, task: Task, arithmetic: TrainingArithmetic | InferenceArithmetic
+    ) -> tuple[Corrected, Calibration]:
+        correction = self._corrections.get(task)
+        if correction is None:
+            margin = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+            return uncorrected(len(arithmetic.footprint.need_gib)), margin
+        return correction.correct(task.features.rows(arithmetic)), correction.calibration
+
+
+@cache
+def load_default_predictor() -> Predictor:
+    """The predictor with the bundle that ships with Pythia, read once."""
+    return Predictor(load_bundle())
