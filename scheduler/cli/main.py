@@ -22,6 +22,9 @@ COMMANDS: Mapping[str, str] = {
     "up": "scheduler.cli.up:up",
     "worker": "scheduler.cli.worker:worker",
     "db": "scheduler.cli.db:app",
+    "predict": "scheduler.cli.predict:predict",
+    "train": "scheduler.cli.train:train",
+    "evaluate": "scheduler.cli.evaluate:evaluate",
     "measure": "scheduler.cli.measure:measure",
 }
 
