@@ -11,7 +11,8 @@ from predictor.errors import PythiaError
 from scheduler.broker import QUEUE_KINDS, broker_for
 from scheduler.logs import configure_logs
 from scheduler.settings import load_settings
-from workers.app import app, configure
+from workers.app import configure
+from workers.tasks import app
 
 
 def main(arguments: list[str] | None = None) -> int:

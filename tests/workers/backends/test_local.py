@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path

@@ -1,0 +1,246 @@
+"""Attempts from placed to ended, on a real database with real processes, step by step and through every crash."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import workers.runner
+import workers.step
+from scheduler.dispatch import LAUNCH
+from scheduler.domain.states import AttemptState, JobState, Outcome
+from scheduler.services import attempts
+from scheduler.services.cancel import cancel_job
+from scheduler.storage.tables import DEFAULT_TENANT
+from tests.workers.conftest import leave_nothing
+from tests.workers.works import python, until
+from tests.workers.workshop import LEASE_S, Died, Workshop
+from workers.backends.supervised import Supervised
+from workers.supervision.status import read_status
+
+
+@pytest.fixture
+def workshop(engine: sa.Engine, tmp_path: Path) -> Iterator[Workshop]:
+    made = Workshop(engine, tmp_path)
+    yield made
+    for name in ("local", "simulated"):
+        backend = made.backends[name]
+        assert isinstance(backend, Supervised)
+        leave_nothing(backend)
+
+
+IN_ORDER = [
+    "job_submitted", "job_placed", "attempt_claimed", "attempt_starting", "attempt_running", "attempt_ended",
+    "job_completed",
+]  # fmt: skip
+
+
+def test_a_job_goes_from_submission_to_completion(workshop: Workshop) -> None:
+    job_id = workshop.submit(["sh", "-c", "echo out; echo err >&2; sleep 0.3"])
+    job = workshop.turn_until_over(job_id)
+    assert job.state is JobState.COMPLETED, job.reason
+    assert workshop.events(job_id) == IN_ORDER
+    assert (workshop.printed(job_id), workshop.printed(job_id, "stderr")) == ("out\n", "err\n")
+    (attempt,) = workshop.attempts(job_id)
+    assert (attempt.outcome, attempt.exit_code, attempt.simulated) == (Outcome.COMPLETED, 0, False)
+    assert attempt.runtime_s is not None
+    assert 0.3 <= attempt.runtime_s < 5
+    assert attempt.peak_rss_gib is not None
+    assert workshop.reserved() == 0
+
+
+def test_a_message_that_comes_again_changes_nothing(workshop: Workshop, tmp_path: Path) -> None:
+    job_id = workshop.submit(["sh", "-c", f"echo $$ >> {tmp_path}/started; sleep 0.3"])
+    (attempt,) = workshop.attempts(job_id)
+    for _ in range(5):
+        workshop.answer(workshop.worker(), LAUNCH, {"attempt_id": str(attempt.id)})
+    workshop.turn_until_over(job_id)
+    workshop.answer(workshop.worker(), LAUNCH, {"attempt_id": str(attempt.id)})
+    assert len((tmp_path / "started").read_text().splitlines()) == 1
+    assert workshop.events(job_id) == IN_ORDER
+
+
+def test_a_running_job_is_stopped_when_its_user_asks(workshop: Workshop) -> None:
+    job_id = workshop.submit(["sh", "-c", "trap 'echo saving; exit 0' TERM; while :; do sleep 0.02; done"])
+    workshop.turn_until(lambda: workshop.job(job_id).state is JobState.RUNNING)
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    job = workshop.turn_until_over(job_id)
+    assert job.state is JobState.CANCELLED
+    assert [attempt.outcome for attempt in workshop.attempts(job_id)] == [Outcome.CANCELLED]
+    assert workshop.printed(job_id) == "saving\n"
+    assert workshop.reserved() == 0
+
+
+def test_a_job_that_ended_before_it_could_be_stopped_is_completed(workshop: Workshop) -> None:
+    job_id = workshop.submit(["true"])
+    workshop.turn()
+    (attempt,) = workshop.attempts(job_id)
+    backend = workshop.backends["local"]
+    until(lambda: backend.poll(backend.locate(attempt.id)).exit_code == 0)
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    assert workshop.turn_until_over(job_id).state is JobState.COMPLETED
+
+
+def test_a_job_cancelled_between_claim_and_start_never_starts(workshop: Workshop, tmp_path: Path) -> None:
+    job_id = workshop.submit(["touch", str(tmp_path / "started")])
+    (attempt,) = workshop.attempts(job_id)
+    assert attempts.claim(workshop.engine, attempt.id, now=workshop.clock(), lease_s=LEASE_S)
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    assert workshop.turn_until_over(job_id, step_s=1).state is JobState.CANCELLED
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_run_beyond_its_limit_is_a_timeout(workshop: Workshop) -> None:
+    limited = {"providers": ["local"], "max_runtime_s": 0.3}
+    job_id = workshop.submit(["sleep", "60"], runtime_s=0.1, constraints=limited)
+    job = workshop.turn_until_over(job_id)
+    assert (job.state, workshop.attempts(job_id)[0].outcome) == (JobState.FAILED, Outcome.TIMEOUT)
+
+
+def test_a_command_that_cannot_start_fails_with_one_sentence(workshop: Workshop) -> None:
+    job = workshop.turn_until_over(workshop.submit(["no-such-program"]))
+    assert job.state is JobState.FAILED
+    assert job.reason == "the command failed: the program 'no-such-program' or its interpreter was not found"
+
+
+def test_a_killed_supervisor_means_lost_and_the_job_is_placed_again(workshop: Workshop, tmp_path: Path) -> None:
+    flag = tmp_path / "second"
+    job_id = workshop.submit(["sh", "-c", f"test -e {flag} && exit 0; touch {flag}; sleep 60"])
+    workshop.turn_until(lambda: workshop.job(job_id).state is JobState.RUNNING and flag.exists())
+    (attempt,) = workshop.attempts(job_id)
+    status = read_status(Path(workshop.backends["local"].locate(attempt.id)["folder"]))
+    assert status is not None
+    assert status.supervisor is not None
+    os.kill(status.supervisor.pid, signal.SIGKILL)
+    assert workshop.turn_until_over(job_id).state is JobState.COMPLETED
+    assert [attempt.outcome for attempt in workshop.attempts(job_id)] == [Outcome.LOST, Outcome.COMPLETED]
+    assert workshop.reserved() == 0
+
+
+def test_out_of_memory_on_a_simulated_card_goes_on_to_a_larger_one_and_stays_marked(workshop: Workshop) -> None:
+    workshop.predictor.need_gib = 30.0
+    where = {"providers": ["acme"], "min_fit_probability": 0.9}
+    truth = {"peak_vram_gib": 60.0, "runtime_s": 3000.0}
+    job_id = workshop.submit(["true"], vram_gib=30.0, constraints=where, simulation=truth)
+    job = workshop.turn_until_over(job_id)
+    assert job.state is JobState.COMPLETED, job.reason
+    first, second = workshop.attempts(job_id)
+    assert (first.gpu_type, first.outcome, first.peak_vram_gib) == ("L40S", Outcome.OUT_OF_MEMORY, None)
+    assert (second.gpu_type, second.outcome, second.peak_vram_gib) == ("H100-SXM", Outcome.COMPLETED, 60.0)
+    assert second.runtime_s == 3000.0
+    assert second.billed_s == 3001  # the 0.1 s of start-up are the machine's time too, and seconds are begun
+    assert first.simulated
+    assert second.simulated
+    assert job.simulated
+    with workshop.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM observations")).scalar() == 0
+
+
+def test_an_attempt_of_a_backend_that_this_worker_lacks_is_given_back(workshop: Workshop) -> None:
+    job_id = workshop.submit(["true"], max_attempts=1)
+    del workshop.backends["local"]
+    workshop.turn()
+    job = workshop.job(job_id)
+    assert job.state is JobState.FAILED
+    assert job.reason is not None
+    assert "this worker has no backend 'local'" in job.reason
+    workshop.__post_init__()
+
+
+def test_workers_away_for_a_day_find_the_job_as_it_ended(workshop: Workshop) -> None:
+    job_id = workshop.submit(["sh", "-c", "echo done"])
+    workshop.turn()
+    workshop.ahead += timedelta(days=1)
+    assert workshop.turn_until_over(job_id).state is JobState.COMPLETED
+    assert workshop.events(job_id) == IN_ORDER
+    assert workshop.printed(job_id) == "done\n"
+
+
+def test_what_a_worker_could_not_release_any_more_is_tidied_up(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = workshop.submit(["true"])
+    monkeypatch.setattr(Supervised, "release", _die)
+    workshop.turn_until_over(job_id)
+    monkeypatch.undo()
+    handle = workshop.backends["local"].locate(workshop.attempts(job_id)[0].id)
+    assert (Path(handle["folder"]) / "tmp").exists()
+    workshop.worker().sweep()
+    assert not (Path(handle["folder"]) / "tmp").exists()
+
+
+def test_output_of_a_long_run_is_kept_while_it_runs(workshop: Workshop) -> None:
+    job_id = workshop.submit(python("import time; print('early', flush=True); time.sleep(30)"))
+    workshop.turn_until(lambda: workshop.printed(job_id) == "early\n")
+    assert workshop.job(job_id).state is JobState.RUNNING
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    workshop.turn_until_over(job_id)
+
+
+def _die(*_: object) -> None:
+    raise Died
+
+
+@dataclass
+class Mortal:
+    """Passes calls on, and dies just before or just after the first one of a name; only once."""
+
+    target: Any
+    moment: list[tuple[str, str]]
+    """Emptied by dying, and shared by all that may be what a worker dies of."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.target, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._come("before", name)
+            result = value(*args, **kwargs)
+            self._come("after", name)
+            return result
+
+        return call if callable(value) else value
+
+    def _come(self, side: str, name: str) -> None:
+        if (side, name) in self.moment:
+            self.moment.clear()
+            raise Died
+
+
+ON_THE_WAY = (
+    "claim", "locate", "mark_starting", "start", "poll", "take_poll", "collected_bytes", "collect", "still_running",
+    "mark_running", "finish", "release",
+)  # fmt: skip
+"""Every call to the database or a backend between a job's placement and its end."""
+
+
+def test_a_worker_may_die_before_and_after_everything_it_does(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it dies of, others go on, and the job runs once, ends once and leaves nothing."""
+    backend = workshop.backends["local"]
+    for name, side in itertools.product(ON_THE_WAY, ("before", "after")):
+        moment = [(side, name)]
+        for module in (workers.runner, workers.step):
+            monkeypatch.setattr(module, "attempts", Mortal(attempts, moment))
+        monkeypatch.setitem(workshop.backends, "local", Mortal(backend, moment))
+        started = tmp_path / f"{side}-{name}"
+        job_id = workshop.submit(["sh", "-c", f"echo $$ >> {started}; echo said; sleep 0.1"])
+        job = workshop.turn_until_over(job_id, step_s=1)
+        context = f"a worker died {side} {name}: {workshop.events(job_id)}"
+        assert moment == [], f"no worker came to die {side} {name}"
+        assert job.state is JobState.COMPLETED, context
+        assert len(started.read_text().splitlines()) == 1, context
+        (attempt,) = workshop.attempts(job_id)
+        assert (attempt.state, attempt.outcome) == (AttemptState.ENDED, Outcome.COMPLETED), context
+        assert workshop.events(job_id).count("attempt_ended") == 1, context
+        assert workshop.printed(job_id) == "said\n", context
+        assert workshop.reserved() == 0, context

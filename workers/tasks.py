@@ -1,0 +1,41 @@
+"""The Celery tasks: each is a doorbell that rings one method and returns in seconds."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, SWEEP
+from workers.app import app
+from workers.wiring import installation
+
+__all__ = ["app"]
+
+
+@app.task(name=LAUNCH)
+def launch(attempt_id: str) -> None:
+    """Start what was placed."""
+    installation().runner.launch(UUID(attempt_id))
+
+
+@app.task(name=POLL)
+def poll(attempt_id: str) -> None:
+    """Look at what runs."""
+    installation().runner.look(UUID(attempt_id))
+
+
+@app.task(name=SWEEP)
+def sweep() -> None:
+    """Find what fell through."""
+    installation().runner.sweep()
+
+
+@app.task(name=PLACE_WAITING)
+def place_waiting() -> None:
+    """Decide again for jobs that wait."""
+    installation().place_waiting()
+
+
+@app.task(name=NOTIFY)
+def notify(job_id: str, tries: str = "0") -> None:
+    """Tell a webhook that its job has ended."""
+    installation().messenger.tell(UUID(job_id), tries=int(tries))

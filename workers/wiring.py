@@ -1,0 +1,73 @@
+"""Where a worker process gets its database, backends and predictor: made at its first task, once per process."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache, cached_property
+
+from celery.signals import worker_process_init
+
+from scheduler.services.champion import champion_predictor
+from scheduler.services.knowledge import Knowledge, know
+from scheduler.services.place_waiting import place_waiting
+from scheduler.settings import Settings, load_settings
+from scheduler.storage.engine import Engine, make_engine
+from workers.backends.base import Backend
+from workers.backends.local import local_backend
+from workers.backends.simulated import simulated_backend
+from workers.runner import Runner
+from workers.webhook import Messenger
+
+
+def utc_now() -> datetime:
+    """The clock of this edge."""
+    return datetime.now(UTC)
+
+
+class Installation:
+    """An installation as one worker process sees it."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self.runner = Runner(
+            engine=engine,
+            backends=make_backends(settings),
+            clock=utc_now,
+            lease_s=settings.lease_s,
+            poll_interval_s=settings.poll_interval_s,
+        )
+        self.messenger = Messenger(engine=engine, clock=utc_now)
+
+    def place_waiting(self) -> None:
+        """Decide again for jobs that wait."""
+        place_waiting(self._engine, self._knowledge, now=utc_now())
+
+    @cached_property
+    def _knowledge(self) -> Knowledge:
+        """Loaded by the first job that waits: most worker processes never decide anything."""
+        return know(champion_predictor(self._engine, self._settings))
+
+
+def make_backends(settings: Settings) -> dict[str, Backend]:
+    """The ways to run attempts on this host, by the names that offers give them."""
+    data_path, cap = settings.data_path, settings.log_cap_bytes
+    return {
+        "local": local_backend(data_path, log_cap_bytes=cap),
+        "simulated": simulated_backend(
+            data_path, log_cap_bytes=cap, seed=settings.simulation_seed, time_scale=settings.time_scale
+        ),
+    }
+
+
+@cache
+def installation() -> Installation:
+    """The installation that the environment names."""
+    settings = load_settings()
+    # a process of the pool works on one task at a time: one connection, and one to spare
+    return Installation(settings, make_engine(settings.require_database_url(), pool_size=1))
+
+
+@worker_process_init.connect
+def _leave_parent_installation(**_: object) -> None:
+    """What a forked process inherited belongs to its parent: connections on one socket would mix their answers."""
+    installation.cache_clear()
