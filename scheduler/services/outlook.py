@@ -47,7 +47,7 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
             else []
         )
     proposals = enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus)
-    history = _readable(past, knowledge)
+    history = readable(past, knowledge)
     began = time.perf_counter()
     forecasts = knowledge.predictor.forecast(proposals.questions, history or None) if proposals.questions else ()
     took = time.perf_counter() - began
@@ -61,7 +61,7 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
     )
 
 
-def _readable(bodies: Sequence[object], knowledge: Knowledge) -> list[Observation]:
+def readable(bodies: Sequence[object], knowledge: Knowledge) -> list[Observation]:
     """Stored observations as values; one that today's facts cannot read teaches nothing, and is no reason to fail."""
     read: list[Observation] = []
     for body in bodies:
