@@ -1,0 +1,139 @@
+"""A running installation: relay and workers as processes of their own, on each database and each broker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from scheduler.domain.states import FINAL_JOB_STATES, JobState
+from scheduler.services import jobs
+from scheduler.services.import_offers import put_offers
+from scheduler.services.knowledge import know
+from scheduler.services.submit import submit_job
+from scheduler.settings import Settings
+from scheduler.storage.tables import DEFAULT_TENANT
+from scheduler.storage.views import AttemptView, JobView
+from tests.support.offers import make_custom_spec, make_offer
+from tests.support.predictor import FixedPredictor
+from tests.workers.conftest import leave_nothing
+from workers.backends.supervised import Supervised
+from workers.wiring import make_backends, utc_now
+
+
+@contextmanager
+def process(settings: Settings, *module: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A service of the installation, killed with all its children at the end."""
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env=settings.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as service,
+    ):
+        try:
+            yield service
+        finally:
+            kill(service)
+
+
+def kill(service: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a service and its children at once, as a machine's end would be."""
+    if service.poll() is None:
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()
+
+
+@dataclass
+class Life:
+    """What a test does to the running installation, and sees of it."""
+
+    settings: Settings
+    engine: sa.Engine
+    folder: Path
+    services: ExitStack = field(default_factory=ExitStack)
+
+    def start_relay(self) -> None:
+        self._start("scheduler.main", "relay")
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        return self._start("workers")
+
+    def _start(self, *module: str) -> subprocess.Popen[bytes]:
+        return self.services.enter_context(process(self.settings, *module, log=self.folder / f"{module[-1]}.log"))
+
+    def submit(self, command: list[str], *, expected: JobState = JobState.PLACED, **changes: Any) -> UUID:
+        """Submit a job for this host's CPU, unless the changes say otherwise."""
+        spec = make_custom_spec(run={"command": command}, **{"constraints": {"providers": ["local"]}, **changes})
+        knowledge = know(FixedPredictor(startup_s=0.1))
+        submitted = submit_job(self.engine, knowledge, spec, tenant_id=DEFAULT_TENANT, now=utc_now())
+        assert submitted.job.state is expected, submitted.decision.reason
+        return submitted.job.id
+
+    def until(self, happened: Callable[[], object], *, within_s: float = 60.0) -> None:
+        """Wait for something; starting a worker takes seconds, and the machine may be busy."""
+        deadline = time.monotonic() + within_s
+        while not happened():
+            assert time.monotonic() < deadline, f"it did not happen in time; the logs:\n{self.logs()}"
+            time.sleep(0.05)
+
+    def over(self, job_id: UUID) -> JobView:
+        """The job once it has ended."""
+        self.until(lambda: self.job(job_id).state in FINAL_JOB_STATES)
+        return self.job(job_id)
+
+    def job(self, job_id: UUID) -> JobView:
+        return jobs.get_job(self.engine, DEFAULT_TENANT, job_id)
+
+    def attempts(self, job_id: UUID) -> list[AttemptView]:
+        return jobs.list_attempts(self.engine, DEFAULT_TENANT, job_id)
+
+    def events(self, job_id: UUID) -> list[str]:
+        return [event.kind for event in jobs.list_events(self.engine, DEFAULT_TENANT, job_id)]
+
+    def printed(self, job_id: UUID) -> str:
+        return "".join(chunk.text for chunk in jobs.read_logs(self.engine, DEFAULT_TENANT, job_id))
+
+    def scalar(self, query: str) -> Any:
+        with self.engine.connect() as connection:
+            return connection.execute(sa.text(query)).scalar()
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text()[-4000:]}" for path in sorted(self.folder.glob("*.log")))
+
+
+@pytest.fixture
+def life(settings: Settings, engine: sa.Engine, tmp_path: Path) -> Iterator[Life]:
+    """Two CPU slots of this host, an H100 and an L40S of a simulated provider, and a relay; no worker yet."""
+    quick = settings.model_copy(
+        update={
+            "data_dir": tmp_path / "data", "lease_s": 3.0, "sweep_interval_s": 1.0, "poll_interval_s": 0.1,
+            "placer_interval_s": 0.3, "time_scale": 0.0,
+        }
+    )  # fmt: skip
+    local: dict[str, Any] = {"provider": "local", "backend": "local", "node_gpus": 2, "sold_gpus": (1, 2)}
+    put_offers(
+        engine, [make_offer("CPU", 0.0, **local, capacity_gpus=2), make_offer("H100-SXM"), make_offer("L40S", 1.0)]
+    )
+    made = Life(quick, engine, tmp_path)
+    with made.services:
+        made.start_relay()
+        yield made
+    for backend in make_backends(quick).values():
+        assert isinstance(backend, Supervised)
+        leave_nothing(backend)
