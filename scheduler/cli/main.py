@@ -20,6 +20,18 @@ from predictor.errors import PythiaError
 
 COMMANDS: Mapping[str, str] = {
     "up": "scheduler.cli.up:up",
+    "demo": "scheduler.cli.demo:demo",
+    "plan": "scheduler.cli.plan:plan",
+    "submit": "scheduler.cli.submit:submit",
+    "jobs": "scheduler.cli.jobs:jobs",
+    "job": "scheduler.cli.jobs:job",
+    "logs": "scheduler.cli.logs:logs",
+    "cancel": "scheduler.cli.jobs:cancel",
+    "explain": "scheduler.cli.explain:explain",
+    "offers": "scheduler.cli.offers:offers",
+    "import-offers": "scheduler.cli.offers:import_offers",
+    "import-observations": "scheduler.cli.observations:import_observations",
+    "models": "scheduler.cli.models:app",
     "worker": "scheduler.cli.worker:worker",
     "db": "scheduler.cli.db:app",
     "predict": "scheduler.cli.predict:predict",

@@ -56,7 +56,8 @@ def import_observations(
             readable.append(_check(row, gpus, models))
         except PythiaError as error:
             given = row.get("id") if isinstance(row, Mapping) else None
-            refused.append(RefusedRow(index=index, id=given and str(given), code=error.code, error=str(error)))
+            shown = None if given is None else str(given)
+            refused.append(RefusedRow(index=index, id=shown, code=error.code, error=str(error)))
     with transaction(engine) as session:
         stored = sum(
             observations.add(session, tenant_id=tenant_id, body=body, attempt_id=None, now=now) for body in readable

@@ -14,7 +14,7 @@ from scheduler.api.app import create_app
 from scheduler.api.context import ApiContext
 from scheduler.services.api_keys import make_key
 from scheduler.services.import_offers import put_offers
-from scheduler.services.knowledge import know
+from scheduler.services.knowledge import Predictor, know
 from scheduler.storage.engine import Engine, make_engine
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.support.offers import make_offer
@@ -56,14 +56,20 @@ def engine(embedded_postgres_server: PostgresServer) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def client(engine: Engine, world: World) -> Iterator[TestClient]:
+def predictor() -> Predictor:
+    """Always says the same; a test may ask for another."""
+    return FixedPredictor()
+
+
+@pytest.fixture
+def client(engine: Engine, world: World, predictor: Predictor) -> Iterator[TestClient]:
     """A client with a key, and an inventory of two small offers."""
     put_offers(engine, [
         make_offer("H100-SXM", 3.0, capacity_gpus=8),
         make_offer("L40S", 1.0, capacity_gpus=2, node_gpus=2, sold_gpus=(1, 2), country="US", provider_hq="US"),
     ])  # fmt: skip
     context = ApiContext(
-        engine=engine, knowledge=know(FixedPredictor()), broker_answers=lambda: world.broker, clock=world.clock
+        engine=engine, knowledge=know(predictor), broker_answers=lambda: world.broker, clock=world.clock
     )
     key = make_key(engine, DEFAULT_TENANT, "test")
     with TestClient(create_app(context), raise_server_exceptions=False) as client:
