@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from statistics import NormalDist
 from uuid import UUID
 
 import pytest
@@ -101,7 +102,7 @@ def cases(draw: st.DrawFn) -> Case:
     offers = draw(offer_lists())
     spec = make_spec(objective=draw(st.sampled_from(["cost", "time"])))
     spec = spec.model_copy(update={"constraints": draw(constraint_sets())})
-    everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)  # type: ignore[arg-type]
+    everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)
     forecasts = {key(question): draw(_forecasts(question)) for question in everything.questions}
     return Case(spec, offers, forecasts)
 
@@ -136,12 +137,10 @@ class Option:
         return self.offer.provision_s + self.forecast.startup_s + run_s
 
     def run(self, probability: float) -> float:
-        from statistics import NormalDist  # noqa: PLC0415
-
         run = self.forecast.runtime_s
         assert run is not None
         z = NormalDist().inv_cdf(probability)
-        return run.p50 * ((run.p90 if z >= 0 else run.p10) / run.p50) ** (abs(z) / Z90)
+        return float(run.p50 * ((run.p90 if z >= 0 else run.p10) / run.p50) ** (abs(z) / Z90))
 
     def bill(self, run_s: float) -> int:
         offer = self.offer
