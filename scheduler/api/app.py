@@ -9,8 +9,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from scheduler.api.context import ApiContext
-from scheduler.api.problems import Problem, install, responses
+from scheduler.api.problems import install, responses
 from scheduler.api.routes import gpu_types, health, jobs, logs, observations, offers, plans, predictions, story
+from scheduler.api.schemas.common import Problem
 
 DESCRIPTION = """\
 Tell Pythia the job; it says how much VRAM, how long, how much money and on which GPU, runs it there, and learns.

@@ -13,10 +13,10 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from predictor.errors import PythiaError
+from scheduler.api.schemas.common import Problem
 from scheduler.domain import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -39,20 +39,6 @@ CODES: Mapping[int, str] = {
     500: "internal_error",
     503: "unavailable",
 }
-
-
-class Problem(BaseModel):
-    """Why a request was not done."""
-
-    type: str = Field(description="A URN made of the code", examples=["urn:pythia:invalid_spec"])
-    title: str = Field(description="The HTTP status in words", examples=["Unprocessable Content"])
-    status: int = Field(examples=[422])
-    detail: str = Field(
-        description="One sentence for a person, saying what to do",
-        examples=["workload: give exactly one of num_steps, num_samples and num_tokens; none of them was given"],
-    )
-    code: str = Field(description="A stable word for a program", examples=["invalid_spec"])
-    instance: str = Field(description="The path that was asked for", examples=["/v1/jobs"])
 
 
 def problem(status: int, code: str, detail: str, instance: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from predictor.telemetry import Observation, read_observation
 from predictor.workload import CustomWorkload, Software, Workload
 from predictor.workload_spec import CustomSpec, resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
+from scheduler.domain.offers import Offer
 from scheduler.domain.spec import JobSpec
 from scheduler.services.knowledge import Knowledge
 from scheduler.storage import observations, offers
@@ -38,7 +39,6 @@ class Prospect:
 
 def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID) -> Prospect:
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
-    workload = resolve(spec.workload, knowledge.models, Software())
     with reading(engine) as session:
         inventory = offers.enabled(session)
         past = (
@@ -46,8 +46,15 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
             if isinstance(spec.workload, CustomSpec)
             else []
         )
+    return look_at_offers(knowledge, spec, inventory, readable(past, knowledge))
+
+
+def look_at_offers(
+    knowledge: Knowledge, spec: JobSpec, inventory: Sequence[Offer], history: Sequence[Observation] = ()
+) -> Prospect:
+    """The same on an inventory that is at hand, with what is remembered of a custom kind."""
+    workload = resolve(spec.workload, knowledge.models, Software())
     proposals = enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus)
-    history = readable(past, knowledge)
     began = time.perf_counter()
     forecasts = knowledge.predictor.forecast(proposals.questions, history or None) if proposals.questions else ()
     took = time.perf_counter() - began

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from scheduler.domain.decision import Placement
 from scheduler.domain.fallback import Fallback, after_out_of_memory
+from scheduler.domain.offers import Offer
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec
 from scheduler.services.describe import describe
 from scheduler.services.knowledge import Knowledge
-from scheduler.services.outlook import look_ahead
+from scheduler.services.outlook import Prospect, look_ahead, look_at_offers
 from scheduler.storage.engine import Engine
 from scheduler.storage.views import DecisionView
 
@@ -27,7 +29,15 @@ class Plan:
 
 def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
     """Decide as a submission would, now."""
-    prospect = look_ahead(engine, knowledge, spec, tenant_id)
+    return _plan(spec, look_ahead(engine, knowledge, spec, tenant_id), now)
+
+
+def plan_on(inventory: Sequence[Offer], knowledge: Knowledge, spec: JobSpec, *, now: datetime) -> Plan:
+    """Decide on an inventory that is at hand, all of it free: for those who have no server yet."""
+    return _plan(spec, look_at_offers(knowledge, spec, inventory), now)
+
+
+def _plan(spec: JobSpec, prospect: Prospect, now: datetime) -> Plan:
     decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
     fallback = (
         after_out_of_memory(spec, prospect.proposals, prospect.forecasts, decision, now=now)

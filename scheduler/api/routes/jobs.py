@@ -12,8 +12,8 @@ from predictor.errors import PythiaError
 from scheduler.api import present
 from scheduler.api.context import ApiContext, Context, Tenant
 from scheduler.api.examples import JOB_SPECS
-from scheduler.api.problems import Problem, problem_of, responses
-from scheduler.api.schemas.common import Page
+from scheduler.api.problems import problem_of, responses
+from scheduler.api.schemas.common import Page, Problem
 from scheduler.api.schemas.jobs import BatchItemOut, BatchOut, JobOut, JobSummary, SubmittedOut
 from scheduler.api.strict_json import BulkRoute, JsonRoute
 from scheduler.domain.spec import JobSpec, parse_job_spec

@@ -27,6 +27,20 @@ class Page(Out, Generic[T]):
     next: str | None = Field(description="Give it as `after` for the following page; null on the last one")
 
 
+class Problem(Out):
+    """Why a request was not done."""
+
+    type: str = Field(description="A URN made of the code", examples=["urn:pythia:invalid_spec"])
+    title: str = Field(description="The HTTP status in words", examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(
+        description="One sentence for a person, saying what to do",
+        examples=["workload: give exactly one of num_steps, num_samples and num_tokens; none of them was given"],
+    )
+    code: str = Field(description="A stable word for a program", examples=["invalid_spec"])
+    instance: str = Field(description="The path that was asked for", examples=["/v1/jobs"])
+
+
 def usd(micros: int | None) -> str | None:
     """Micro-dollars as decimal text, exact."""
     return None if micros is None else plain(micros_to_usd(micros))

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from scheduler.api.problems import Problem
-from scheduler.api.schemas.common import Out, Usd
+from scheduler.api.schemas.common import Out, Problem, Usd
 from scheduler.api.schemas.decisions import DecisionOut
 from scheduler.domain.states import AttemptState, JobState, Outcome
 

@@ -14,6 +14,7 @@ from predictor.model import load_default_predictor
 from scheduler.api.problems import MEDIA_TYPE
 from scheduler.services.knowledge import Predictor
 
+
 @pytest.fixture
 def predictor() -> Predictor:
     """The one that ships: odd numbers must not break its arithmetic either."""
@@ -34,7 +35,8 @@ ODD_NUMBERS = st.sampled_from([
 ])  # fmt: skip
 LEAVES = st.none() | st.booleans() | ODD_NUMBERS | ODD_TEXTS | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD_TEXTS | st.text(max_size=8), inner, max_size=4)
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD_TEXTS | st.text(max_size=8), inner, max_size=4),
 )
 
 SEEDS: list[dict[str, Any]] = [
