@@ -75,6 +75,10 @@ def prepare(broker: Broker) -> None:
     with Connection(broker.url, transport_options=broker.transport_options, connect_timeout=4) as connection:
         for queue in broker.queues():
             queue(connection.default_channel).declare()
+    if broker.kind == "embedded":
+        from scheduler.embedded.transport import forget_connections  # noqa: PLC0415  (it imports this module)
+
+        forget_connections(close=True)
 
 
 # What kombu does when it must connect in order to send: it would try for ever, and hold up the relay's shutdown.

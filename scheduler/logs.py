@@ -11,8 +11,8 @@ from structlog.typing import Processor
 
 LogFormat = Literal["text", "json"]
 
-_QUIET = ("httpx", "httpcore", "kombu", "amqp", "alembic")
-"""Libraries whose every step is of no interest; their warnings are."""
+_QUIET = ("httpx", "httpcore", "kombu", "amqp", "alembic", "celery.worker.strategy", "celery.app.trace")
+"""Whose every step (each doorbell, each request) is of no interest; their warnings are."""
 
 
 def configure_logs(form: LogFormat) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 
 from predictor.errors import PythiaError
@@ -35,9 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     configure(app, broker)
     # a receiver is what keeps Celery from setting up logging of its own
     setup_logging.connect(lambda **_: configure_logs(settings.log_format), weak=False)
+    # Celery warns root for fear of unpickling what others sent; only JSON is accepted here
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     concurrency = asked.concurrency or settings.worker_concurrency
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--queues", ",".join(broker.queue(kind) for kind in QUEUE_KINDS if kind in kinds),
             "--concurrency", str(concurrency),

@@ -7,6 +7,7 @@ from celery.signals import worker_process_init
 
 from scheduler.broker import Broker
 from scheduler.dispatch import QUEUE_OF
+from scheduler.embedded.transport import forget_connections
 
 app = Celery("pythia", include=["workers.tasks"])
 """What a task is registered with; `configure` gives it a broker when a worker starts."""
@@ -36,9 +37,5 @@ def configure(celery: Celery, broker: Broker) -> None:
 
 @worker_process_init.connect
 def _leave_parent_connections(**_: object) -> None:
-    """Forget the broker connections a forked process inherited: two processes on one socket mix their answers."""
-    from kombu.transport.sqlalchemy import Channel  # noqa: PLC0415
-
-    for engine, _session in Channel._engines.values():
-        engine.dispose(close=False)
-    Channel._engines.clear()
+    """What a forked process inherited belongs to its parent: two processes on one socket mix their answers."""
+    forget_connections(close=False)

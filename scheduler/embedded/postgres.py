@@ -96,7 +96,8 @@ class EmbeddedPostgres:
         if self.socket_directory != self.directory:
             self._make_socket_directory()
         self.start_again()
-        self._run("psql", "-c", f"CREATE DATABASE {DATABASE}", ignore=f'database "{DATABASE}" already exists')
+        if DATABASE not in self._run("psql", "-tAc", "SELECT datname FROM pg_database").split():
+            self._run("psql", "-qc", f"CREATE DATABASE {DATABASE}")
 
     def start_again(self) -> None:
         """Start the server of a cluster that was prepared before."""
@@ -189,7 +190,7 @@ class EmbeddedPostgres:
             if not mode & stat.S_IXOTH:
                 folder.chmod(mode | stat.S_IXOTH)  # to pass through, not to list
 
-    def _run(self, program: str, *arguments: str, ignore: str | None = None) -> None:
+    def _run(self, program: str, *arguments: str) -> str:
         address = () if program == "initdb" else ("-h", str(self.socket_directory), "-U", _SUPERUSER, "-d", "postgres")
         try:
             done = subprocess.run(
@@ -205,9 +206,10 @@ class EmbeddedPostgres:
             )
         except OSError as error:
             raise EmbeddedPostgresFailed(f"{program} cannot be run for {self.directory}: {error}") from error
-        if done.returncode != 0 and not (ignore and ignore in done.stderr):
+        if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise EmbeddedPostgresFailed(f"{program} failed for {self.directory}: {reason}")
+        return done.stdout
 
 
 def database_url_of(settings: Settings) -> str:

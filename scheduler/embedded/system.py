@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -99,6 +100,7 @@ class EmbeddedSystem:
         self._migrate()
         self.api_key, self.key_is_new = api_key_of(self.database_url, self._directory / "api_key")
         environment = self.settings.environment() | {"PYTHONUNBUFFERED": "1"}
+        self._offer_host(environment)
         services = [
             Child(
                 name=name,
@@ -163,6 +165,15 @@ class EmbeddedSystem:
 
         upgrade(self.database_url)
         prepare(broker_for(self.settings))
+
+    def _offer_host(self, environment: dict[str, str]) -> None:
+        """Put the shipped prices and this host into an empty inventory; only workers can see which GPUs are here."""
+        command = [sys.executable, "-m", "workers.offer_host"]
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+        for line in done.stderr.splitlines():
+            self._report(line.removeprefix("pythia: "))
+        if done.returncode:
+            raise SystemFailed("the inventory could not be filled")
 
     def _await_api(self, api: Child) -> None:
         deadline = time.monotonic() + _API_START_S

@@ -124,3 +124,13 @@ class Transport(sqlalchemy.Transport):
                 return
 
     _delivered_at = float("-inf")
+
+
+def forget_connections(*, close: bool) -> None:
+    """Drop this process's broker connections, which kombu would keep as long as it lives.
+
+    After a fork they are the parent's, on the same sockets: forgotten without closing.
+    """
+    for engine, _ in Channel._engines.values():
+        engine.dispose(close=close)
+    Channel._engines.clear()
