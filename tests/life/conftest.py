@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,9 +23,12 @@ from scheduler.services.import_offers import put_offers
 from scheduler.services.knowledge import know
 from scheduler.services.submit import submit_job
 from scheduler.settings import Settings
+from scheduler.storage.engine import make_engine
 from scheduler.storage.tables import DEFAULT_TENANT
 from scheduler.storage.views import AttemptView, JobView
+from tests.support.brokers import BROKERS, broker_settings
 from tests.support.offers import make_custom_spec, make_offer
+from tests.support.postgres import SERVERS, PostgresServer, running_server
 from tests.support.predictor import FixedPredictor
 from tests.workers.conftest import leave_nothing
 from workers.backends.supervised import Supervised
@@ -66,7 +69,8 @@ class Life:
     settings: Settings
     engine: sa.Engine
     folder: Path
-    services: ExitStack = field(default_factory=ExitStack)
+    services: ExitStack
+    """Ends its processes."""
 
     def start_relay(self) -> None:
         self._start("scheduler.main", "relay")
@@ -117,23 +121,56 @@ class Life:
         return "\n".join(f"== {path.name}\n{path.read_text()[-4000:]}" for path in sorted(self.folder.glob("*.log")))
 
 
+PLACES = [("embedded", "embedded")] + (
+    [("external", broker) for broker in BROKERS]
+    if "external" in SERVERS
+    else [("embedded", broker) for broker in BROKERS if broker != "embedded"]
+)
+"""Servers and brokers: each of them once, not every pair."""
+
+
+@pytest.fixture(scope="session")
+def external_postgres_server() -> Iterator[PostgresServer]:
+    """The server that the environment names, where it names one."""
+    with running_server("external") as server:
+        yield server
+
+
 @pytest.fixture
-def life(settings: Settings, engine: sa.Engine, tmp_path: Path) -> Iterator[Life]:
+def life(embedded_postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Life]:
+    """An installation on the embedded server and broker."""
+    with _life(embedded_postgres_server, "embedded", tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=PLACES, ids="-".join)
+def life_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Life]:
+    """An installation on each server and each broker in turn."""
+    server, broker = request.param
+    with _life(request.getfixturevalue(f"{server}_postgres_server"), broker, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def _life(server: PostgresServer, broker: str, folder: Path) -> Iterator[Life]:
     """Two CPU slots of this host, an H100 and an L40S of a simulated provider, and a relay; no worker yet."""
-    quick = settings.model_copy(
-        update={
-            "data_dir": tmp_path / "data", "lease_s": 3.0, "sweep_interval_s": 1.0, "poll_interval_s": 0.1,
-            "placer_interval_s": 0.3, "time_scale": 0.0,
-        }
-    )  # fmt: skip
-    local: dict[str, Any] = {"provider": "local", "backend": "local", "node_gpus": 2, "sold_gpus": (1, 2)}
-    put_offers(
-        engine, [make_offer("CPU", 0.0, **local, capacity_gpus=2), make_offer("H100-SXM"), make_offer("L40S", 1.0)]
-    )
-    made = Life(quick, engine, tmp_path)
-    with made.services:
+    with server.migrated_database() as url, broker_settings(broker, url) as settings, ExitStack() as services:
+        quick = settings.model_copy(
+            update={
+                "data_dir": folder / "data", "lease_s": 3.0, "sweep_interval_s": 1.0, "poll_interval_s": 0.1,
+                "placer_interval_s": 0.3, "time_scale": 0.0,
+            }
+        )  # fmt: skip
+        engine = make_engine(url)
+        services.callback(engine.dispose)
+        cpu = make_offer(
+            "CPU", 0.0, provider="local", backend="local", node_gpus=2, sold_gpus=(1, 2), capacity_gpus=2
+        )  # fmt: skip
+        put_offers(engine, [cpu, make_offer("H100-SXM", 3.0), make_offer("L40S", 1.0)])
+        made = Life(quick, engine, folder, services)
         made.start_relay()
         yield made
-    for backend in make_backends(quick).values():
-        assert isinstance(backend, Supervised)
-        leave_nothing(backend)
+        services.close()
+        for backend in make_backends(quick).values():
+            assert isinstance(backend, Supervised)
+            leave_nothing(backend)

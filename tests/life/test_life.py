@@ -26,7 +26,8 @@ IN_ORDER = [
 ]  # fmt: skip
 
 
-def test_jobs_go_from_submission_to_completion(life: Life, tmp_path: Path) -> None:
+def test_jobs_go_from_submission_to_completion(life_anywhere: Life, tmp_path: Path) -> None:
+    life = life_anywhere
     life.start_worker()
     job_ids = [life.submit(["sh", "-c", f"echo job {number}; sleep 0.2"]) for number in range(2)]
     for number, job_id in enumerate(job_ids):
@@ -43,7 +44,8 @@ def test_jobs_go_from_submission_to_completion(life: Life, tmp_path: Path) -> No
     assert life.scalar("SELECT count(*) FROM observations WHERE NOT simulated") == 2
 
 
-def test_a_job_outlives_the_worker_that_started_it_and_ends_once(life: Life, tmp_path: Path) -> None:
+def test_a_job_outlives_the_worker_that_started_it_and_ends_once(life_anywhere: Life, tmp_path: Path) -> None:
+    life = life_anywhere
     worker = life.start_worker()
     started, go_on = tmp_path / "started", tmp_path / "go_on"
     script = f"echo $$ >> {started}; while ! test -e {go_on}; do sleep 0.05; done; echo through"
