@@ -28,18 +28,18 @@ def add(
     metrics: Mapping[str, Any],
     comparison: Mapping[str, Any] | None,
     now: datetime,
-) -> bool:
-    """Store a version; False where it is stored already: a version is named by what it holds."""
-    stored = session.execute(
+) -> None:
+    """Store a version. One that is stored already, named by what it holds, takes the newer comparison."""
+    session.execute(
         insert(Model)
         .values(
             version=version, bundle=bundle, bundle_sha256=hashlib.sha256(bundle).hexdigest(), rows=rows,
             metrics=dict(metrics), comparison=None if comparison is None else dict(comparison), created_at=now,
         )
-        .on_conflict_do_nothing(index_elements=["version"])
-        .returning(Model.version)
+        .on_conflict_do_update(
+            index_elements=["version"], set_={"comparison": None if comparison is None else dict(comparison)}
+        )
     )  # fmt: skip
-    return stored.one_or_none() is not None
 
 
 def every(session: Session) -> list[ModelView]:

@@ -1,0 +1,52 @@
+"""Versions of the predictor: list them, and put one into use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from predictor.model import load_default_predictor
+from scheduler.domain.errors import NotBetter
+from scheduler.storage import models
+from scheduler.storage.engine import Engine, reading, transaction
+from scheduler.storage.views import ModelView
+
+
+def list_models(engine: Engine) -> list[ModelView]:
+    """All stored versions, newest first."""
+    with reading(engine) as session:
+        return models.every(session)
+
+
+def version_in_use(engine: Engine) -> str:
+    """The champion's version, or the shipped bundle's where none was promoted."""
+    with reading(engine) as session:
+        return models.champion_version(session) or load_default_predictor().version
+
+
+def promote_model(engine: Engine, version: str, *, now: datetime) -> ModelView:
+    """Put a version into use; NotBetter unless it beat the predictor now in use, or was in use before.
+
+    Going back to an earlier champion needs no proof: that is how a bad promotion is undone.
+    """
+    with transaction(engine) as session:
+        wanted = models.get(session, version)
+        current = models.champion_version(session) or load_default_predictor().version
+        if wanted.champion:
+            return wanted
+        if wanted.promoted_at is None:
+            _demand_proof(version, wanted.comparison, current)
+        models.promote(session, version, now)
+        return models.get(session, version)
+
+
+def _demand_proof(version: str, comparison: Mapping[str, Any] | None, current: str) -> None:
+    if comparison is None:
+        raise NotBetter(f"{version} was never compared with a champion; train again to have it compared")
+    if comparison["champion"] != current:
+        raise NotBetter(
+            f"{version} was compared with {comparison['champion']}, but {current} is in use now; train again"
+        )
+    if not comparison["better"]:
+        raise NotBetter(str(comparison["verdict"]))
