@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kombu import Connection, Exchange, Queue
+from kombu.exceptions import KombuError
 from kombu.transport import TRANSPORT_ALIASES
 
+from predictor.errors import PythiaError
 from scheduler.settings import Settings
 
 QueueKind = Literal["dispatch", "poll", "maintenance"]
@@ -22,6 +24,12 @@ SCHEMA = "kombu"
 _EMBEDDED_SCHEME = "pythia"
 # kombu finds the transport of a `scheme+url` by its scheme alone
 TRANSPORT_ALIASES[_EMBEDDED_SCHEME] = "scheduler.embedded.transport:Transport"
+
+
+class BrokerUnreachable(PythiaError):
+    """No broker answers at the configured address."""
+
+    code = "broker_unreachable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +79,13 @@ def broker_for(settings: Settings) -> Broker:
 
 
 def prepare(broker: Broker) -> None:
-    """Make the queues, so that a message sent before the first worker listens is kept."""
+    """Make the queues, so that a message sent before the first worker listens is kept; or BrokerUnreachable."""
     with Connection(broker.url, transport_options=broker.transport_options, connect_timeout=4) as connection:
-        for queue in broker.queues():
-            queue(connection.default_channel).declare()
+        try:
+            for queue in broker.queues():
+                queue(connection.default_channel).declare()
+        except (OSError, KombuError, *connection.connection_errors, *connection.channel_errors) as error:
+            raise BrokerUnreachable(f"no broker answers at {connection.as_uri()}: {error}") from error
     if broker.kind == "embedded":
         from scheduler.embedded.transport import forget_connections  # noqa: PLC0415  (it imports this module)
 

@@ -21,17 +21,15 @@ def configure(celery: Celery, broker: Broker) -> None:
         task_routes={task: {"queue": broker.queue(kind)} for task, kind in QUEUE_OF.items()},
         task_default_queue=broker.queue("maintenance"),
         task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
-        task_serializer="json",
         accept_content=["json"],  # whoever can write to the broker must not be able to run code in a worker
         task_ignore_result=True,  # the outcome is in PostgreSQL; a result backend would be a second truth
         task_acks_late=True,  # a doorbell is acknowledged when it was answered; every task may run twice
         task_reject_on_worker_lost=True,  # and rings again if the process that answered it was killed
         worker_prefetch_multiplier=1,  # tasks are short; a prefetched doorbell would wait behind a slow one
         worker_enable_remote_control=False,  # needs broadcast queues, which PostgreSQL has none of, and no one asks
-        worker_send_task_events=False,
-        task_time_limit=300,  # seconds; a task takes a few, so one that takes this long is stuck: kill its process
-        task_soft_time_limit=240,
-        worker_cancel_long_running_tasks_on_connection_loss=True,  # its message comes again, so let it go
+        task_soft_time_limit=240,  # seconds; a task takes a few, so one that takes this long is stuck: interrupt it
+        task_time_limit=300,  # and if that does not help, kill its process
+        worker_cancel_long_running_tasks_on_connection_loss=True,  # the broker or the sweeper rings again; let it go
     )
 
 

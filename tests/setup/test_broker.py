@@ -18,7 +18,7 @@ import pytest
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from scheduler.broker import broker_for, prepare
+from scheduler.broker import BrokerUnreachable, broker_for, prepare
 from scheduler.dispatch import CeleryDispatcher
 from scheduler.settings import Settings
 from tests.support.brokers import BROKERS, broker_settings
@@ -95,6 +95,8 @@ def test_a_broker_that_is_gone_is_an_error_within_seconds(url: str) -> None:
     started = time.monotonic()
     with pytest.raises(OperationalError, match="refused"):
         CeleryDispatcher(broker).send("note", "dispatch", {"word": "lost"})
+    with pytest.raises(BrokerUnreachable, match=rf"no broker answers at {url.partition(':')[0]}://.*refused"):
+        prepare(broker)
     assert time.monotonic() - started < 10
 
 
