@@ -31,3 +31,9 @@ def change_offer(engine: Engine, offer_id: UUID, changes: Mapping[str, Any]) -> 
     """Set capacity, prices or whether it is used; what is held of it stays held."""
     with transaction(engine) as session:
         return offers.change(session, offer_id, changes)
+
+
+def is_empty(engine: Engine) -> bool:
+    """Whether no offer was ever put in."""
+    with reading(engine) as session:
+        return offers.count(session) == 0
