@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.brokers import BROKERS, broker_settings
+from tests.support.postgres import SERVERS, PostgresServer
 from tests.support.scratch import scratch_directory
 
 PYTHIA = [sys.executable, "-c", "from scheduler.cli.main import run; run()"]
@@ -39,16 +41,17 @@ class Installation:
     def config(self) -> Path:
         return self.directory / "home" / ".config" / "pythia" / "config.toml"
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = self.environment | variables
         return subprocess.run(
-            [*PYTHIA, *words], env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            [*PYTHIA, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
 
-    def up(self) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    def up(self, **variables: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
         """Start it and read the line it prints when ready."""
         process = subprocess.Popen(
             [*PYTHIA, "up", "--port", "0", "--json"],
-            env=self.environment,
+            env=self.environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -94,9 +97,9 @@ def until(holds: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
-def answers(url: str) -> bool:
+def answers(url: str, path: str = "healthz") -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/v1/healthz", timeout=2) as response:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/v1/{path}", timeout=5) as response:  # noqa: S310
             return bool(response.status == 200)
     except OSError:
         return False
@@ -171,3 +174,28 @@ def test_a_server_of_someone_else_stays_configured(installation: Installation) -
     installation.config.write_text('url = "https://pythia.example.com"\napi_key = "theirs"\n')
     installation.up()
     assert installation.config.read_text() == 'url = "https://pythia.example.com"\napi_key = "theirs"\n'
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("postgres_server", SERVERS[-1:], indirect=True)
+def test_services_of_the_users_are_used_in_place_of_ours(
+    installation: Installation, broker: str, postgres_server: PostgresServer
+) -> None:
+    with postgres_server.empty_database() as url, broker_settings(broker, url) as settings:
+        process, ready = installation.up(
+            PYTHIA_DATABASE_URL=url,
+            PYTHIA_BROKER_URL=settings.broker_url or "",
+            PYTHIA_QUEUE_PREFIX=settings.queue_prefix,
+        )
+        assert answers(ready["url"], "readyz"), "database and broker must both answer"
+        assert not (installation.directory / "data" / "postgres").exists()
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def test_a_database_that_is_not_there_is_one_sentence(installation: Installation) -> None:
+    refused = installation.run("up", "--port", "0", PYTHIA_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no database answers at" in refused.stderr
+    assert "hunter2" not in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
