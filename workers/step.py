@@ -18,6 +18,8 @@ from workers.outcomes import result_of
 
 log = structlog.get_logger(__name__)
 
+_SHORTEST_REST_S = 0.1
+"""Jobs of a second are looked at often at first: whoever starts one waits for it."""
 _REST_SHARE = 0.05
 """A job is looked at again after a twentieth of the time it has run, so its end is seen late by 5 % at most …"""
 _LONGEST_REST_S = 15.0
@@ -126,5 +128,5 @@ class Step:
 
     def _rest_s(self, now: datetime) -> float:
         ran_s = (now - self.work.claimed_at).total_seconds()
-        share = 0.0 if self.work.cancel_requested else min(ran_s * _REST_SHARE, _LONGEST_REST_S)
-        return max(self.poll_interval_s, share)
+        soon = min(max(_SHORTEST_REST_S, ran_s / 2), self.poll_interval_s)
+        return soon if self.work.cancel_requested else max(soon, min(ran_s * _REST_SHARE, _LONGEST_REST_S))

@@ -21,9 +21,11 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0])
     owned, owner = os.pipe()
-    if os.fork():
+    if child := os.fork():
         os.close(owner)
-        return 0 if os.read(owned, 1) else 1
+        answer = os.read(owned, 1)
+        os.waitpid(child, 0)  # or it would be left to init, which a container may not have
+        return 0 if answer else 1
     os.close(owned)
     # a session without the worker's terminal and process group, and, since only its leader could take
     # another terminal, a process that is not the leader; its parent's end makes it init's child

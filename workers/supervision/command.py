@@ -62,8 +62,11 @@ class Exit:
     code: int
     """128 + signal where a signal ended it."""
     signal: int | None
-    largest_rss_gib: float | None
-    """Peak of its largest single process; None where the kernel's figure says nothing about it."""
+    largest_rss_gib: float
+    """Peak of its largest single process, or of ours when we forked it: between fork and exec a child counts its
+    parent's pages as its own."""
+    rss_is_its_own: bool
+    """Whether that figure is above anything we ever held."""
 
 
 class Command:
@@ -115,14 +118,13 @@ class Command:
         self._process.returncode = code  # so that Popen does not look for it
         _clear_descendants()
         self._drain()
-        largest = usage.ru_maxrss
-        # between fork and exec a child counts our own pages as its peak
         ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         unit = 1 if sys.platform == "darwin" else 1024
         return Exit(
             code=128 - code if code < 0 else code,
             signal=-code if code < 0 else None,
-            largest_rss_gib=largest * unit / GIB if largest > ours else None,
+            largest_rss_gib=usage.ru_maxrss * unit / GIB,
+            rss_is_its_own=usage.ru_maxrss > ours,
         )
 
     def said(self) -> list[OutOfMemory | None]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,17 +43,24 @@ def _boot() -> str:
 def _began(pid: int) -> str | None:
     if sys.platform != "linux":
         return _began_by_psutil(pid)
+    fields = _stat(pid)
+    return None if fields is None else f"{_boot()}:{int(fields[19])}"
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the third on (state, parent, …); None for a process that is gone or only
+    waits to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     # the second field is the program's name in parentheses and may itself hold spaces and parentheses
     fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in b"ZX" else f"{_boot()}:{int(fields[19])}"
+    return None if not fields or fields[0] in b"ZX" else fields
 
 
 def _began_by_psutil(pid: int) -> str | None:
-    import psutil  # noqa: PLC0415 - 30 ms that a start on Linux can do without
+    import psutil  # noqa: PLC0415 - 30 ms that a supervisor on Linux can do without
 
     try:
         process = psutil.Process(pid)
@@ -76,12 +83,26 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def descendants(pid: int) -> list[int]:
     """Pids of all living descendants of a process."""
-    import psutil  # noqa: PLC0415 - 30 ms, and the command has been started by the time this is asked
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found = list(children.get(pid, ()))
+    for one in found:  # grows as it is walked
+        found.extend(children.get(one, ()))
+    return found
 
-    try:
-        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
-        return []
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Every living process with its parent."""
+    if sys.platform != "linux":
+        import psutil  # noqa: PLC0415 - as above
+
+        yield from ((process.pid, process.info["ppid"]) for process in psutil.process_iter(["ppid"]))
+        return
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+                yield int(entry.name), int(fields[1])
 
 
 def marked(name: str, value: str) -> list[int]:

@@ -65,7 +65,8 @@ class Supervisor:
             # the host could not keep what the placement promised: that is no fault of the command
             return self._end(failure=str(refusal), stopped=Stopped.HOST)
         self._note(state=RunState.RUNNING, command=identify(command.pid), runtime_s=0.0)
-        self._status.write(self._folder)
+        # `starting` is on disk for good, and says enough after a power cut: what ran then is gone
+        self._status.write(self._folder, durable=False)
         stopped, exited = self._watch(command, probe)
         if stopped is None and exited.code == 0:
             stopped = self._outlast(command)
@@ -140,7 +141,7 @@ class Supervisor:
     ) -> Status:
         elapsed = time.monotonic() - command.began
         completed = stopped is None and exited.code == 0
-        if exited.largest_rss_gib is not None:
+        if exited.rss_is_its_own or probe.peak_rss_gib is None:
             probe.note_rss(exited.largest_rss_gib)
         said = read_report(self._folder / REPORT)
         self._note(
