@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from predictor.forecast import Question
 from predictor.hardware import GpuCatalogue, GpuType
@@ -31,19 +32,19 @@ class Cell:
     """Places in `Proposals.questions`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Some GPUs of one offer at one price; any of its cells may run there."""
+class Lot(NamedTuple):
+    """Some GPUs of one offer at one price; any of its cells may run there. A tuple, since a plan makes thousands."""
 
     offer: Offer
     gpu_count: int
     price: Price
+    place: int
+    """Of the offer, in `Proposals.offers`."""
     group: int
     """Place in `Proposals.groups`."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuledOut:
+class RuledOut(NamedTuple):
     """An offer that the constraints forbid, whatever the forecast."""
 
     offer: Offer
@@ -57,6 +58,8 @@ class Proposals:
 
     questions: tuple[Question, ...]
     groups: tuple[tuple[Cell, ...], ...]
+    offers: tuple[Offer, ...]
+    """Those that are not ruled out."""
     lots: tuple[Lot, ...]
     ruled_out: tuple[RuledOut, ...]
 
@@ -67,6 +70,7 @@ def enumerate_candidates(
     """Propose every offer × GPU count × layout that the constraints allow, and say why the other offers are out."""
     rules = Filter(constraints, workload, gpus)
     board = _Board(workload=workload, fixed_layout=rules.fixed_layout)
+    allowed: list[Offer] = []
     lots: list[Lot] = []
     ruled_out: list[RuledOut] = []
     for offer in offers:
@@ -76,9 +80,10 @@ def enumerate_candidates(
             continue
         price = rules.price(offer)
         assert isinstance(price, Price)  # noqa: S101 - the verdict above would have said that there is none
-        variants = rules.variants(offer.gpu_type)
-        lots.extend(Lot(offer, count, price, board.group(offer, count, variants)) for count in rules.counts(offer))
-    return Proposals(tuple(board.questions), tuple(board.groups), tuple(lots), tuple(ruled_out))
+        groups = board.groups_of(offer, rules.counts(offer), rules.variants(offer.gpu_type))
+        lots.extend(Lot(offer, count, price, len(allowed), group) for count, group in groups)
+        allowed.append(offer)
+    return Proposals(tuple(board.questions), tuple(board.groups), tuple(allowed), tuple(lots), tuple(ruled_out))
 
 
 @dataclass(slots=True)
@@ -89,12 +94,23 @@ class _Board:
     fixed_layout: Layout | None
     questions: list[Question] = field(default_factory=list)
     groups: list[tuple[Cell, ...]] = field(default_factory=list)
+    _groups_at: dict[tuple[str, tuple[int, ...], int, float | None], tuple[tuple[int, int], ...]] = field(
+        default_factory=dict
+    )
     _group_at: dict[tuple[str, int, int, float | None], int] = field(default_factory=dict)
     _question_at: dict[tuple[str, Layout, int, float | None], int] = field(default_factory=dict)
     _layouts_of: dict[tuple[int, int], Sequence[Layout]] = field(default_factory=dict)
 
-    def group(self, offer: Offer, count: int, variants: tuple[GpuType, ...]) -> int:
-        """The place of the group that a lot belongs to."""
+    def groups_of(
+        self, offer: Offer, counts: tuple[int, ...], variants: tuple[GpuType, ...]
+    ) -> tuple[tuple[int, int], ...]:
+        """For each GPU count the place of its group; offers of the same machine share them."""
+        machine = (offer.gpu_type, counts, offer.node_gpus, offer.interconnect_gbps)
+        if machine not in self._groups_at:
+            self._groups_at[machine] = tuple((count, self._group(offer, count, variants)) for count in counts)
+        return self._groups_at[machine]
+
+    def _group(self, offer: Offer, count: int, variants: tuple[GpuType, ...]) -> int:
         if count > offer.node_gpus:
             node, link = offer.node_gpus, offer.interconnect_gbps
         else:  # one machine: its size and its network make no difference

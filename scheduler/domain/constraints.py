@@ -34,6 +34,7 @@ class Filter:
         self._never = frozenset(gpu.name for name in constraints.exclude_gpu_types for gpu in gpus.variants(name))
         self._providers = _folded(constraints.providers)
         self._regions = _folded(constraints.regions)
+        self._counts: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._by_type: dict[str, tuple[tuple[GpuType, ...], Verdict | None]] = {}
         self.fixed_layout, self._gpu_count = _fixed(constraints)
 
@@ -48,7 +49,8 @@ class Filter:
             return Verdict(Code.PROVIDER, None, f"provider {offer.provider} is not among those asked for")
         if self._regions and offer.region.casefold() not in self._regions:
             return Verdict(Code.REGION, None, f"region {offer.region or 'unknown'} is not among those asked for")
-        by_nature = self._type(offer.gpu_type)[1] or self._jurisdiction(offer)
+        by_law = self._jurisdiction(offer) if asked.jurisdictions or asked.provider_jurisdictions else None
+        by_nature = self._type(offer.gpu_type)[1] or by_law
         if by_nature is not None:
             return by_nature
         if asked.tenancy == "dedicated" and offer.tenancy != "dedicated":
@@ -61,9 +63,11 @@ class Filter:
 
     def counts(self, offer: Offer) -> tuple[int, ...]:
         """The GPU counts of an offer that the job may use."""
-        if self._gpu_count is not None:
-            return (self._gpu_count,) if self._gpu_count in offer.counts() else ()
-        return tuple(count for count in offer.counts() if count <= self._asked.max_gpus)
+        sold = offer.counts()
+        if sold not in self._counts:
+            exact, most = self._gpu_count, self._asked.max_gpus
+            self._counts[sold] = tuple(n for n in sold if (n <= most if exact is None else n == exact))
+        return self._counts[sold]
 
     def price(self, offer: Offer) -> Price | Verdict:
         """The lower of the prices that the spot rule allows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,13 +28,12 @@ def list_candidates(
         lot, cell = proposals.lots[table.lot[row]], outlook.cells[table.cell[row]]
         verdict = _verdict(table, row, winner, lot, cell, objective)
         shown[lot.offer.gpu_type, lot.gpu_count] = _judged(lot, cell, table, row, verdict)
-    unseen: dict[tuple[str, int], RuledOut] = {}
-    for out in proposals.ruled_out:
+    nearest: dict[tuple[str, int], RuledOut] = {}
+    # the nearest first, so that the first of its kind is the one to show
+    for out in sorted(proposals.ruled_out, key=_distance):
         for count in out.gpu_counts:
-            kind = (out.offer.gpu_type, count)
-            if kind not in shown and (kind not in unseen or _nearer(out, unseen[kind])):
-                unseen[kind] = out
-    ruled_out = [_unforecast(out, count) for (_, count), out in unseen.items()]
+            nearest.setdefault((out.offer.gpu_type, count), out)
+    ruled_out = [_unforecast(out, kind[1]) for kind, out in nearest.items() if kind not in shown]
     ruled_out.sort(key=lambda j: (-NEARNESS[j.verdict.code], j.offer.gpu_type, j.gpu_count))
     return (*shown.values(), *ruled_out)
 
@@ -43,14 +44,12 @@ def _kinds(lots: tuple[Lot, ...]) -> NDArray[np.int64]:
     return np.array(kinds, dtype=np.int64)
 
 
-def _nearer(out: RuledOut, than: RuledOut) -> bool:
-    def key(ruled: RuledOut) -> tuple[int, int, str, str, str]:
-        offer = ruled.offer
-        prices = [p for p in (offer.on_demand_micros_per_gpu_hour, offer.spot_micros_per_gpu_hour) if p is not None]
-        price = min(prices, default=1 << 62)
-        return -NEARNESS[ruled.verdict.code], price, offer.provider, offer.region, str(offer.id)
-
-    return key(out) < key(than)
+def _distance(out: RuledOut) -> tuple[int, int, str, str, UUID]:
+    offer = out.offer
+    price = offer.on_demand_micros_per_gpu_hour
+    if price is None:
+        price = offer.spot_micros_per_gpu_hour or 0
+    return -NEARNESS[out.verdict.code], price, offer.provider, offer.region, offer.id
 
 
 def _unforecast(out: RuledOut, gpu_count: int) -> Judged:

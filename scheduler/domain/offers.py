@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -54,5 +55,10 @@ class Offer:
 
     def counts(self) -> tuple[int, ...]:
         """Every GPU count that can be bought: parts of one machine as sold, then whole machines."""
-        several = tuple(self.node_gpus * nodes for nodes in range(2, self.max_nodes + 1))
-        return self.sold_gpus + several
+        return _counts(self.sold_gpus, self.node_gpus, self.max_nodes)
+
+
+@lru_cache(maxsize=4096)
+def _counts(sold_gpus: tuple[int, ...], node_gpus: int, max_nodes: int) -> tuple[int, ...]:
+    # thousands of offers share a few dozen machines
+    return sold_gpus + tuple(node_gpus * nodes for nodes in range(2, max_nodes + 1))

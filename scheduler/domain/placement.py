@@ -69,9 +69,9 @@ def _shortfall(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 def _fits_later(table: Table, proposals: Proposals) -> Flags:
     """Candidates that only lack capacity now, and whose offer has that much in all."""
-    in_all = np.array([lot.offer.capacity_gpus for lot in proposals.lots], dtype=np.int64)[table.lot]
-    fits: Flags = (table.nearness == NEARNESS[Code.CAPACITY]) & (table.gpu_count <= in_all)
-    return fits
+    short = np.flatnonzero(table.nearness == NEARNESS[Code.CAPACITY])
+    lots = [proposals.lots[place] for place in table.lot[short]]
+    return np.array([lot.gpu_count <= lot.offer.capacity_gpus for lot in lots], dtype=np.bool_)
 
 
 def _count_rejected(
@@ -117,4 +117,4 @@ def _holds_weights(forecast: Forecast) -> bool:
 
 
 def _oldest_price(proposals: Proposals) -> str | None:
-    return min((lot.offer.price_date for lot in proposals.lots), default=None)
+    return min((offer.price_date for offer in proposals.offers), default=None)

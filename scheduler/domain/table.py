@@ -13,9 +13,10 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.domain.candidates import Lot, Proposals
+from scheduler.domain.candidates import Proposals
 from scheduler.domain.cost import Costs, Runs, reckon
 from scheduler.domain.money import usd_to_micros
+from scheduler.domain.offers import Offer
 from scheduler.domain.outlook import Outlook
 from scheduler.domain.quantiles import Floats, quantile
 from scheduler.domain.spec import Constraints, Objective
@@ -75,25 +76,29 @@ def tabulate(
     lot = np.repeat(np.arange(len(lots)), sizes)
     layout_place = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     cell = first[group][lot] + layout_place
+    # what belongs to an offer is read once, not once for each of its lots
+    offers = proposals.offers
+    place = np.array([lot.place for lot in lots], dtype=np.int64)
     count = np.array([lot.gpu_count for lot in lots], dtype=np.int64)
-    per_hour = np.array([lot.price.micros_per_gpu_hour for lot in lots], dtype=np.int64) * count
-    free = np.array([0 if lot.offer.id in taken else lot.offer.free_gpus for lot in lots], dtype=np.int64)
+    price = np.array([lot.price.micros_per_gpu_hour for lot in lots], dtype=np.int64)
+    free = np.array([0 if taken and offer.id in taken else offer.free_gpus for offer in offers], dtype=np.int64)[place]
+    per_hour = price * count
     runs = Runs(
-        provision_s=np.array([lot.offer.provision_s for lot in lots], dtype=np.float64)[lot],
+        provision_s=np.array([offer.provision_s for offer in offers], dtype=np.float64)[place][lot],
         startup_s=outlook.startup_s[cell],
         p10_s=outlook.p10_s[cell],
         p50_s=outlook.p50_s[cell],
         p90_s=outlook.p90_s[cell],
         oom_probability=outlook.oom_probability[cell],
         micros_per_hour=per_hour[lot],
-        billing_increment_s=np.array([lot.offer.billing_increment_s for lot in lots], dtype=np.int64)[lot],
-        minimum_s=np.array([lot.offer.minimum_s for lot in lots], dtype=np.int64)[lot],
+        billing_increment_s=np.array([offer.billing_increment_s for offer in offers], dtype=np.int64)[place][lot],
+        minimum_s=np.array([offer.minimum_s for offer in offers], dtype=np.int64)[place][lot],
     )
     costs = reckon(runs)
     nearness, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, count[lot] - free[lot])
     return Table(
         lot=lot, cell=cell, costs=costs, gpu_count=count[lot], free=free[lot], micros_per_hour=per_hour[lot],
-        tie=_tie_order(lots)[lot], layout_place=layout_place, nearness=nearness, number=number,
+        tie=_tie_order(offers)[place][lot], layout_place=layout_place, nearness=nearness, number=number,
     )  # fmt: skip
 
 
@@ -128,8 +133,8 @@ def _judge(
     return nearness, number
 
 
-def _tie_order(lots: tuple[Lot, ...]) -> Ints:
-    offers = {lot.offer.id: lot.offer for lot in lots}
-    ordered = sorted(offers.values(), key=lambda offer: (offer.provider, offer.region, offer.instance_type, offer.id))
-    place = {offer.id: index for index, offer in enumerate(ordered)}
-    return np.array([place[lot.offer.id] for lot in lots], dtype=np.int64)
+def _tie_order(offers: tuple[Offer, ...]) -> Ints:
+    keys = [(offer.provider, offer.region, offer.instance_type, offer.id) for offer in offers]
+    order = np.empty(len(offers), dtype=np.int64)
+    order[sorted(range(len(offers)), key=keys.__getitem__)] = np.arange(len(offers))
+    return order
