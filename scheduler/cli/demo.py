@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -41,13 +42,14 @@ def demo(
     from scheduler.embedded.system import EmbeddedSystem  # noqa: PLC0415
     from scheduler.settings import load_settings  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a demo that is stopped stops its system too
     narrator = Narrator(sys.stderr if as_json else sys.stdout)
     with _directory(keep) as directory:
         settings = load_settings().model_copy(
             update={"data_dir": directory, "host": "127.0.0.1", "port": 0, "time_scale": TIME_SCALE}
         )
         narrator.say("starting Pythia: PostgreSQL, API, relay, worker")
-        with EmbeddedSystem(settings, report=narrator.say) as system:
+        with EmbeddedSystem(settings, report=narrator.say) as system, _watched(system):
             narrator.say(f"ready at {system.url}")
             api_key = system.api_key or _own_key(system.database_url)
             with Client(system.url, api_key) as server:
@@ -60,7 +62,8 @@ def demo(
             if as_json:
                 typer.echo(json.dumps([asdict(story) for story in stories]))
             if stay:
-                _until_interrupted(system)
+                with suppress(KeyboardInterrupt):
+                    signal.pause()
 
 
 @contextmanager
@@ -85,6 +88,14 @@ def _own_key(database_url: str) -> str:
         engine.dispose()
 
 
-def _until_interrupted(system: EmbeddedSystem) -> None:
-    with suppress(KeyboardInterrupt):
-        system.watch(threading.Event())
+@contextmanager
+def _watched(system: EmbeddedSystem) -> Iterator[None]:
+    """Somebody has to bury the processes of ended jobs and to restart what fails."""
+    stopping = threading.Event()
+    watcher = threading.Thread(target=system.watch, args=(stopping,), name="watch")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        watcher.join()

@@ -164,8 +164,8 @@ def _foot(decision: Json, shown: int) -> list[str]:
     if fallback := decision.get("if_out_of_memory"):
         budget = "within budget" if fallback["within_budget"] else "over budget"
         said.append(f"If it runs out of memory: {candidate_cell(fallback)} ({budget}).")
-    if decision["price_date"]:
-        said.append(f"Prices of {decision['price_date']}.")
+    if dates := sorted({candidate["price_date"] for candidate in decision["candidates"] if candidate["cost_usd"]}):
+        said.append(f"Prices of {dates[0]}" + (f" to {dates[-1]}." if len(dates) > 1 else "."))
     said.append(f"Shown {shown:,} of {decision['candidates_considered']:,} candidates.")
     if decision.get("job_id") is None:
         said.append("Nothing was reserved.")

@@ -33,8 +33,8 @@ def summary(stories: Sequence[Story]) -> list[str]:
 def _summary_row(story: Story) -> tuple[str, ...]:
     job, first = story.job, story.decisions[0]
     if not story.attempts:
-        reason = max(first["rejected_by_reason"], key=first["rejected_by_reason"].get, default="")
-        return (job["name"], *[ABSENT] * 9, f"{job['state']}: {reason}", "0")
+        nearest = first["candidates"][0]["reason"] if first["candidates"] else "no offers"
+        return (job["name"], *[ABSENT] * 9, f"{job['state']}: {nearest}", "0")
     attempt = story.attempts[-1]
     forecast = attempt["forecast"]
     vram, runtime = forecast["peak_vram_gib"], forecast["runtime_s"]
@@ -65,19 +65,39 @@ def _saved(stories: Sequence[Story]) -> list[str]:
     pairs = [
         (chosen, Decimal(naive))
         for story in stories
-        if (chosen := chosen_cost(story.decisions[0])) is not None
+        if story.decisions[0]["objective"] == "cost"  # whoever asked for time did not ask to save
+        and (chosen := chosen_cost(story.decisions[0])) is not None
         and (naive := story.decisions[0]["naive_cost_usd"]) is not None
     ]
     if not pairs:
         return []
     chosen, naive = (sum(column, Decimal(0)) for column in zip(*pairs, strict=True))
-    return [f"Together: ${usd(chosen)} chosen, ${usd(naive)} naive, over the {len(pairs)} jobs that have both."]
+    who = f"the {len(pairs)} placed jobs that asked for the least cost"
+    return [f"Together: ${usd(chosen)} chosen, ${usd(naive)} naive, over {who}."]
 
 
 def learning(runs: Sequence[Story]) -> list[str]:
     """One line a run: what the forecast rested on, what it said, and what the clock said."""
     header = ("RUN", "FORECAST FROM", "p10 .. p90", "p50", "WAS", "OFF BY")
     return columns(header, [_learning_row(number, story) for number, story in enumerate(runs, 1)], right=(0, 3, 4, 5))
+
+
+def first_and_last(runs: Sequence[Story]) -> list[str]:
+    """The first and the last forecast beside what happened."""
+    return [
+        _beside("run 1", "what its user said", runs[0]),
+        _beside(f"run {len(runs)}", f"{len(runs) - 1} earlier runs", runs[-1]),
+    ]
+
+
+def _beside(name: str, source: str, story: Story) -> str:
+    attempt = story.attempts[-1]
+    runtime = attempt["forecast"]["runtime_s"]
+    band = span(duration(runtime["p10"]), duration(runtime["p90"]))
+    return (
+        f"{name:<7} forecast {duration(runtime['p50'])} ({band}) from {source}, took {duration(attempt['runtime_s'])}: "
+        f"off by {off_by(story) * 100:,.0f} %"
+    )
 
 
 def _learning_row(number: int, story: Story) -> tuple[str, ...]:
@@ -89,7 +109,7 @@ def _learning_row(number: int, story: Story) -> tuple[str, ...]:
         span(duration(runtime["p10"]), duration(runtime["p90"])),
         duration(runtime["p50"]),
         duration(attempt["runtime_s"]),
-        f"{off_by(story) * 100:.0f} %",
+        f"{off_by(story) * 100:,.0f} %",
     )
 
 
