@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from predictor.gather import Flags, Floats
 
 
+NO_TREES = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx={last}\n\nend of trees\n"
+"""LightGBM text of a model that says zero; LightGBM itself refuses to fit rows that are all alike."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosting:
     """How the trees of one task are grown."""
@@ -24,7 +28,7 @@ class Boosting:
     leaves: int = 16
     learning_rate: float = 0.06
     min_rows: int = 8
-    """Fewest rows of a leaf."""
+    """Fewest rows of a leaf; LightGBM counts outliers as parts of a row."""
     ridge: float = 4.0
     """Rows' worth of zeros added to every leaf."""
     features: float = 0.5
@@ -46,15 +50,18 @@ def boost(
     settings: Boosting,
 ) -> str:
     """LightGBM text of trees that predict `residuals` from `rows`, never falling along the `growing` columns."""
+    if settings.trees == 0 or not np.ptp(rows, axis=0).any():
+        return NO_TREES.format(last=rows.shape[1] - 1)
     import lightgbm  # noqa: PLC0415 - a second at import, and only training needs it
 
     def gradients(scores: Floats, _: object) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         gap = scores - residuals
         bent = np.sqrt(1.0 + (gap / settings.width) ** 2)
         silent = lower_bound & (gap >= 0.0)
-        # the true curvature 1/bent^3 vanishes for outliers and makes their steps wild; the secant's 1/bent never does
+        # the true curvature 1/bent^3 vanishes for outliers and makes their steps wild; the secant's 1/bent never does.
+        # Silent rows keep theirs: LightGBM counts the rows of a leaf by it
         first = np.where(silent, 0.0, weights * gap / bent)
-        second = np.where(silent, weights * 1e-3, weights / bent)
+        second = weights / bent
         return first.astype(np.float32), second.astype(np.float32)
 
     constraints = [0] * rows.shape[1]
@@ -72,6 +79,8 @@ def boost(
             "bagging_fraction": settings.rows,
             "bagging_freq": 1,
             "max_bin": 127,
+            "min_data_in_bin": 1,
+            "feature_pre_filter": False,
             "use_missing": False,
             "monotone_constraints": constraints,
             "monotone_constraints_method": "intermediate",

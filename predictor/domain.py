@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from predictor.errors import InvalidBundle
 from predictor.gather import Floats
 
-_CHUNK = 1024
+_DIGITS = 3  # of scaled features: a thousandth of a standard deviation is no difference
+
+_ALONE = 2**17
+"""Products of one call, few enough for OpenBLAS to stay in its caller's thread: on a busy machine its threads would
+wait for each other longer than the whole forecast takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Domain:
 
     scales: Floats
     """(k,): one unit of distance along each fixed feature."""
-    references: NDArray[np.float32]
+    references: Floats
     """(m, k): distinct scaled vectors."""
     largest: Floats
     """(j,): upper ends of the growing features."""
@@ -34,13 +38,16 @@ class Domain:
 
     def distance(self, fixed: Floats) -> Floats:
         """Euclidean distance of each row (n, k) to the nearest reference, in units of the scales."""
-        result = np.empty(len(fixed))
+        scaled = np.round(fixed / self.scales, _DIGITS)
+        nearest = np.empty(len(fixed), dtype=np.intp)
         norms = (self.references**2).sum(axis=1)
-        for start in range(0, len(fixed), _CHUNK):
-            rows = (fixed[start : start + _CHUNK] / self.scales).astype(np.float32)
-            squared = (rows**2).sum(axis=1) + (norms - 2.0 * rows @ self.references.T).min(axis=1)
-            result[start : start + _CHUNK] = np.sqrt(np.maximum(squared, 0.0))
-        return result
+        step = _rows_at_once(self.references)
+        for start in range(0, len(fixed), step):
+            rows = slice(start, start + step)
+            nearest[rows] = (norms - 2.0 * scaled[rows] @ self.references.T).argmin(axis=1)
+        # the product says who is nearest; the distance itself must not depend on who else is asked, to the last bit
+        apart: Floats = np.sqrt(((scaled - self.references[nearest]) ** 2).sum(axis=1)).round(_DIGITS)
+        return apart
 
     def beyond(self, growing: Floats) -> Floats:
         """How far the sizes of each row (n, j) are above the largest seen, in natural logarithms, summed."""
@@ -50,7 +57,7 @@ class Domain:
     def to_json(self) -> dict[str, object]:
         return {
             "scales": self.scales.round(6).tolist(),
-            "references": self.references.round(4).tolist(),
+            "references": self.references.round(_DIGITS).tolist(),
             "largest": self.largest.round(6).tolist(),
             "reach": round(self.reach, 6),
         }
@@ -60,7 +67,7 @@ class Domain:
         try:
             domain = cls(
                 scales=np.asarray(raw["scales"], dtype=np.float64),
-                references=np.asarray(raw["references"], dtype=np.float32),
+                references=np.asarray(raw["references"], dtype=np.float64),
                 largest=np.asarray(raw["largest"], dtype=np.float64),
                 reach=float(raw["reach"]),  # type: ignore[arg-type]  # a wrong type is caught below
             )
@@ -77,14 +84,14 @@ def describe(fixed: Floats, growing: Floats, *, limit: int) -> Domain:
     spread = fixed.std(axis=0)
     # half a standard deviation at least a tenth of a natural unit: a column that never moved is no ruler
     scales = np.maximum(spread, 0.2)
-    scaled = np.unique((fixed / scales).round(3), axis=0).astype(np.float32)
+    scaled = np.unique((fixed / scales).round(_DIGITS), axis=0)
     references = scaled[_spread_out(scaled, limit)]
     nearest_other = _nearest_other(scaled)
     reach = float(np.quantile(nearest_other, 0.95)) if len(nearest_other) else 0.0
     return Domain(scales=scales, references=references, largest=growing.max(axis=0), reach=max(reach, 0.1))
 
 
-def _spread_out(rows: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
+def _spread_out(rows: Floats, limit: int) -> NDArray[np.intp]:
     """Rows that cover the others with the least radius: each next one is the furthest from those chosen
     (Gonzalez 1985, twice the best possible radius at most)."""
     if len(rows) <= limit:
@@ -97,14 +104,19 @@ def _spread_out(rows: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
     return np.array(sorted(chosen))
 
 
-def _nearest_other(rows: NDArray[np.float32]) -> Floats:
+def _nearest_other(rows: Floats) -> Floats:
     if len(rows) < 2:
         return np.empty(0)
     result = np.empty(len(rows))
     norms = (rows**2).sum(axis=1)
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        squared = norms[start : start + _CHUNK, None] + norms - 2.0 * part @ rows.T
+    step = _rows_at_once(rows)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        squared = norms[start : start + step, None] + norms - 2.0 * part @ rows.T
         squared[np.arange(len(part)), np.arange(start, start + len(part))] = np.inf
-        result[start : start + _CHUNK] = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
+        result[start : start + step] = np.sqrt(np.maximum(squared.min(axis=1), 0.0))
     return result
+
+
+def _rows_at_once(others: Floats) -> int:
+    return max(1, _ALONE // max(1, others.size))

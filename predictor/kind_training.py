@@ -19,7 +19,7 @@ from predictor.workload import CustomWorkload
 MIN_ROWS = 5
 ROWS_FOR_TREES = 200
 _FOLDS = 5
-_NO_TREES = Boosting(trees=1, min_rows=10**9)
+_NO_TREES = Boosting(trees=0)
 _TREES = Boosting(trees=150, leaves=24, min_rows=12)
 
 

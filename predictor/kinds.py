@@ -37,7 +37,8 @@ class KindModel:
     def log_runtime(self, questions: Sequence[Question]) -> Floats:
         """Logarithm of the seconds expected."""
         rows = with_intercept(self.encoding.encode(questions))
-        return rows @ self.coefficients + self.trees.predict(rows)
+        level: Floats = np.einsum("ij,j->i", rows, self.coefficients)
+        return level + self.trees.predict(rows)
 
     def to_json(self) -> dict[str, object]:
         """All but the trees, which are a file of their own."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,10 @@ Floats = NDArray[np.float64]
 MAX_LEAVES = 32
 """One bit each in the word of a tree."""
 
-_CHUNK = 512  # rows at a time: the words of a few hundred trees then stay in the processor's cache
+_CHUNK = 128  # rows at a time: the words of a few hundred trees then stay in the processor's cache
 
 # 2 generates the multiplicative group of 37, so the powers 2^0 … 2^31 leave different remainders
-_BIT_OF_REMAINDER = np.zeros(37, dtype=np.uint32)
+_BIT_OF_REMAINDER = np.zeros(37, dtype=np.uint8)
 _BIT_OF_REMAINDER[[pow(2, bit, 37) for bit in range(MAX_LEAVES)]] = np.arange(MAX_LEAVES)
 
 
@@ -38,8 +39,8 @@ class _Splits:
     feature: int
     thresholds: Floats
     """Rising, (k,)."""
-    words: NDArray[np.uint32]
-    """(k + 1, trees): the leaves that remain when a value is above the first i thresholds."""
+    words: NDArray[Any]
+    """Unsigned, (k + 1, trees): the leaves that remain when a value is above the first i thresholds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +71,40 @@ class Trees:
         for place, tree in enumerate(trees):
             self._values[place, : len(tree.leaf_values)] = tree.leaf_values
         self._offsets = np.arange(self.count) * width
-        self._splits = tuple(_splits(trees))
+        # half the width is half the memory to move, and moving memory is all there is to do
+        word = np.uint16 if width <= 16 else np.uint32
+        self._ones, self._one, self._base = word(np.iinfo(word).max), word(1), word(37)
+        self._splits = tuple(_splits(trees, word))
 
     def predict(self, rows: Floats) -> Floats:
         """The sum over all trees, one value per row of (n, features)."""
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise ValueError(f"rows have shape {rows.shape}, the trees read {self.features} features")
         result = np.empty(len(rows))
-        for start in range(0, len(rows), _CHUNK):
-            result[start : start + _CHUNK] = self._predict(rows[start : start + _CHUNK])
-        return result
-
-    def _predict(self, rows: Floats) -> Floats:
-        words = np.full((len(rows), self.count), 0xFFFFFFFF, dtype=np.uint32)
+        if not len(rows):
+            return result
+        # a plan asks one workload on many cards: what all rows share is looked up once
+        shared = np.full(self.count, self._ones)
+        own: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
         for splits in self._splits:
-            above = np.searchsorted(splits.thresholds, rows[:, splits.feature], side="left")
-            words &= splits.words[above]
-        lowest = words & (~words + np.uint32(1))
-        leaves = _BIT_OF_REMAINDER[lowest % np.uint32(37)]
-        summed: Floats = self._values.ravel()[leaves + self._offsets].sum(axis=1)
-        return summed
+            column = rows[:, splits.feature]
+            above = np.searchsorted(splits.thresholds, column, side="left")
+            if column.min() == column.max():
+                shared &= splits.words[above[0]]
+            else:
+                own.append((splits.words, above))
+        looked_up = np.empty((min(_CHUNK, len(rows)), self.count), dtype=self._ones.dtype)
+        for start in range(0, len(rows), _CHUNK):
+            chunk = slice(start, min(start + _CHUNK, len(rows)))
+            words = np.tile(shared, (chunk.stop - start, 1))
+            for table, above in own:
+                found = looked_up[: len(words)]
+                np.take(table, above[chunk], axis=0, out=found, mode="clip")  # "raise" would copy to be safe
+                words &= found
+            lowest = words & (~words + self._one)
+            leaves = _BIT_OF_REMAINDER[lowest % self._base]
+            result[chunk] = self._values.take(leaves + self._offsets).sum(axis=1)
+        return result
 
 
 def _parse(text: str) -> tuple[Mapping[str, str], list[_Tree]]:
@@ -157,14 +172,14 @@ def _number_leaves(left: list[int], right: list[int]) -> tuple[list[int], list[i
     return kept, order
 
 
-def _splits(trees: list[_Tree]) -> Iterator[_Splits]:
+def _splits(trees: list[_Tree], word: type[np.uint16] | type[np.uint32]) -> Iterator[_Splits]:
     features = np.array([feature for tree in trees for feature in tree.features], dtype=np.intp)
     thresholds = np.array([threshold for tree in trees for threshold in tree.thresholds])
-    kept = np.array([word for tree in trees for word in tree.kept], dtype=np.uint32)
+    kept = np.array([bits for tree in trees for bits in tree.kept], dtype=np.uint32).astype(word)
     places = np.repeat(np.arange(len(trees)), [len(tree.features) for tree in trees])
     for feature in np.unique(features):
         mine = features == feature
         distinct, above = np.unique(thresholds[mine], return_inverse=True)
-        words = np.full((len(distinct) + 1, len(trees)), 0xFFFFFFFF, dtype=np.uint32)
+        words = np.full((len(distinct) + 1, len(trees)), np.iinfo(word).max, dtype=word)
         np.bitwise_and.at(words, (above + 1, places[mine]), kept[mine])
         yield _Splits(int(feature), distinct, np.bitwise_and.accumulate(words, axis=0))

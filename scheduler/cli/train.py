@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ def train(
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.telemetry_files import read_telemetry  # noqa: PLC0415
     from predictor.training import train as fit  # noqa: PLC0415
+    from scheduler.revision import git_revision  # noqa: PLC0415
 
     reading = read_telemetry(observations or datasets_dir() / "telemetry", load_models(), load_gpu_types())
     for rejected in reading.rejected:
@@ -39,7 +39,7 @@ def train(
         reading.observations,
         seed=seed,
         created=datetime.now(UTC).date().isoformat(),
-        git_revision=_git_revision(),
+        git_revision=git_revision(),
         base=None,
         metrics={"held_out": [score.to_json() for score in scores]},
     )
@@ -51,15 +51,3 @@ def train(
     text = "\n".join([*score_table(scores), f"Wrote {out} ({head})"])
     said = bundle.manifest.model_dump(mode="json") | {"rejected": [str(line) for line in reading.rejected]}
     emit(said, text, as_json=as_json)
-
-
-def _git_revision() -> str:
-    """The revision of this checkout, or that there is none."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-        )
-    except OSError:
-        return "unknown"
-    return found.stdout.strip() if found.returncode == 0 else "unknown"
