@@ -48,10 +48,10 @@ def _summary(job: JobView) -> dict[str, Any]:
 
 def plan(made: Plan) -> DecisionOut:
     """A decision that nothing keeps, with what would follow a crash of its placement."""
-    return decision(made.decision, made.fallback)
+    return decision(made.decision, made.fallback, made.trained_on)
 
 
-def decision(view: DecisionView, fallback: Fallback | None = None) -> DecisionOut:
+def decision(view: DecisionView, fallback: Fallback | None = None, trained_on: int | None = None) -> DecisionOut:
     """A decision with its candidates."""
     return DecisionOut(
         id=view.id,
@@ -62,6 +62,7 @@ def decision(view: DecisionView, fallback: Fallback | None = None) -> DecisionOu
         objective=view.objective,
         spec=dict(view.spec),
         model_version=view.model_version,
+        model_observations=trained_on,
         in_domain=view.in_domain,
         candidates_considered=view.candidates_considered,
         rejected_by_reason=dict(view.rejected_by_reason),

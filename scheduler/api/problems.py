@@ -34,6 +34,7 @@ CODES: Mapping[int, str] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
     500: "internal_error",

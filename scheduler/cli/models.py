@@ -30,6 +30,17 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def train(as_json: AsJson = False) -> None:
+    """Train a challenger on what was measured here; it is put into use if it predicts held-out jobs better."""
+    from scheduler.cli.client import connect  # noqa: PLC0415
+
+    with connect() as server:
+        done = server.post("/v1/models:train", {})
+    said = "is in use now" if done["promoted"] else f"was not promoted: {done['model']['comparison']['verdict']}"
+    emit(done, f"{done['model']['version']} {said}", as_json=as_json)
+
+
+@app.command()
 def promote(
     version: Annotated[str, typer.Argument(metavar="VERSION")],
     as_json: AsJson = False,
@@ -47,18 +58,21 @@ def _text(found: Json) -> str:
     rows = [
         (
             one["version"],
-            "champion" if one["champion"] else "",
-            f"{one['rows']:,}",
-            moment(one["created_at"]) if one["created_at"] else "shipped",
-            _comparison(one["comparison"]),
+            one["rows"],
+            moment(one["created_at"]),
+            (one["comparison"] or {}).get("verdict", "not compared"),
         )
         for one in found["items"]
     ]
-    return "\n".join(columns(header, rows, right=(2,)))
-
-
-def _comparison(comparison: Json | None) -> str:
-    if not comparison:
-        return ""
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                     for name, value in comparison.items() if isinstance(value, str | int | float | bool))  # fmt: skip
+    shipped = found["shipped"]
+    rows.append((shipped["version"], shipped["rows"], shipped["created"], "came with Pythia"))
+    return "\n".join(
+        columns(
+            header,
+            [
+                (version, "champion" if version == found["in_use"] else "", f"{count:,}", made, verdict)
+                for version, count, made, verdict in rows
+            ],
+            right=(2,),
+        )
+    )

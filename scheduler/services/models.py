@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from predictor.bundle import Manifest, load_bundle
 from predictor.model import load_default_predictor
 from scheduler.domain.errors import NotBetter
 from scheduler.storage import models
@@ -23,6 +25,21 @@ def version_in_use(engine: Engine) -> str:
     """The champion's version, or the shipped bundle's where none was promoted."""
     with reading(engine) as session:
         return models.champion_version(session) or load_default_predictor().version
+
+
+def trained_on(engine: Engine, version: str) -> int | None:
+    """How many observations a version was trained on; None for one that is neither shipped nor stored."""
+    shipped = shipped_manifest()
+    if version == shipped.version:
+        return shipped.observations
+    with reading(engine) as session:
+        return models.rows(session, version)
+
+
+@cache
+def shipped_manifest() -> Manifest:
+    """What the bundle that ships with Pythia is."""
+    return load_bundle().manifest
 
 
 def promote_model(engine: Engine, version: str, *, now: datetime) -> ModelView:

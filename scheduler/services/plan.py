@@ -14,6 +14,7 @@ from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec
 from scheduler.services.describe import describe
 from scheduler.services.knowledge import Knowledge
+from scheduler.services.models import shipped_manifest, trained_on
 from scheduler.services.outlook import Prospect, look_ahead, look_at_offers
 from scheduler.storage.engine import Engine
 from scheduler.storage.views import DecisionView
@@ -25,23 +26,26 @@ class Plan:
 
     decision: DecisionView
     fallback: Fallback | None
+    trained_on: int | None
+    """Observations behind the predictor; None where that is not recorded."""
 
 
 def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
     """Decide as a submission would, now."""
-    return _plan(spec, look_ahead(engine, knowledge, spec, tenant_id), now)
+    prospect = look_ahead(engine, knowledge, spec, tenant_id)
+    return _plan(spec, prospect, now, trained_on(engine, prospect.model_version))
 
 
 def plan_on(inventory: Sequence[Offer], knowledge: Knowledge, spec: JobSpec, *, now: datetime) -> Plan:
-    """Decide on an inventory that is at hand, all of it free: for those who have no server yet."""
-    return _plan(spec, look_at_offers(knowledge, spec, inventory), now)
+    """Decide with the shipped predictor on an inventory that is at hand: for those who have no server yet."""
+    return _plan(spec, look_at_offers(knowledge, spec, inventory), now, shipped_manifest().observations)
 
 
-def _plan(spec: JobSpec, prospect: Prospect, now: datetime) -> Plan:
+def _plan(spec: JobSpec, prospect: Prospect, now: datetime, observations: int | None) -> Plan:
     decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
     fallback = (
         after_out_of_memory(spec, prospect.proposals, prospect.forecasts, decision, now=now)
         if isinstance(decision, Placement)
         else None
     )
-    return Plan(decision=describe(decision, spec, prospect, now), fallback=fallback)
+    return Plan(decision=describe(decision, spec, prospect, now), fallback=fallback, trained_on=observations)

@@ -56,6 +56,11 @@ def get(session: Session, version: str) -> ModelView:
     return ModelView(**row)
 
 
+def rows(session: Session, version: str) -> int | None:
+    """How many observations a version was trained on; None where it is not stored."""
+    return session.execute(select(Model.rows).where(Model.version == version)).scalar_one_or_none()
+
+
 def champion_version(session: Session) -> str | None:
     """Which version is in use; None for the shipped bundle."""
     return session.execute(select(Model.version).where(Model.champion)).scalar_one_or_none()

@@ -90,6 +90,7 @@ class DecisionOut(Out):
     objective: str
     spec: dict[str, Any] = Field(description="The job spec as it was sent")
     model_version: str
+    model_observations: int | None = Field(description="Of a plan: how many observations the predictor was trained on")
     in_domain: bool | None = Field(description="Whether the predictor has seen such jobs; null without a forecast")
     candidates_considered: int
     rejected_by_reason: dict[str, int]

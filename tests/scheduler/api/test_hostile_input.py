@@ -23,12 +23,13 @@ def predictor() -> Predictor:
 
 JSON = {"Content-Type": "application/json"}
 QUIETLY = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 ODD_TEXTS = st.sampled_from([
-    "", "\0", "\ud800", "'; DROP TABLE jobs; --", "../../etc/passwd", "NaN", "1e999", "x" * 5000, "\u202e", "%00", "null",
-    "EU", "H100", "H100-SXM", "meta-llama/Llama-3.1-8B", "zero3", "2026-11-25", "2026-11-25T00:00:00Z", "training", "lora",
+    "", "\0", "\ud800", "'; DROP TABLE jobs; --", "../../etc/passwd", "NaN", "1e999", "x" * 5000, "\u202e", "%00",
+    "null", "EU", "H100", "H100-SXM", "meta-llama/Llama-3.1-8B", "zero3", "2026-11-25", "2026-11-25T00:00:00Z",
+    "training", "lora",
 ])  # fmt: skip
 ODD_NUMBERS = st.sampled_from([
     0, -1, 1, 2, 8, 2**31, 2**63, 2**64, 10**30, 10**400, 0.5, -0.0, 1e-320, 1e308, 1e-9,
@@ -43,8 +44,8 @@ SEEDS: list[dict[str, Any]] = [
     {
         "name": "a", "workload": {
             "type": "training", "method": "qlora", "model": "meta-llama/Llama-3.1-8B", "precision": "bf16",
-            "sequence_length": 512, "micro_batch_size": 1, "global_batch_size": 8, "num_samples": 10, "optimizer": "adamw",
-            "gradient_checkpointing": "full", "attention": "flash", "lora_rank": 8, "lora_target_modules": ["q_proj"],
+            "sequence_length": 512, "micro_batch_size": 1, "global_batch_size": 8, "num_samples": 10,
+            "optimizer": "adamw", "gradient_checkpointing": "full", "attention": "flash", "lora_rank": 8, "lora_target_modules": ["q_proj"],
             "quantization": "nf4", "engine": "trl",
         },
         "run": {"command": ["true"], "env": {"A": "b"}, "working_dir": "/"},
