@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from predictor.engines import is_known_engine, is_known_trainer
 from predictor.forecast import Question
+from predictor.lengths import training_lengths
 from predictor.optimizers import optimizer_assumption
-from predictor.words import Method, Sharding, VramMetric
+from predictor.words import Method, Precision, Sharding, VramMetric
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
 
@@ -34,8 +35,14 @@ def _training(workload: TrainingWorkload, sharding: Sharding) -> list[str]:
     engine = workload.software.engine
     if not is_known_trainer(engine):
         notes.append(f"engine: {engine} is not known, counted as transformers")
+    if workload.sequence_length_is_mean or workload.sequence_length_is_cap:
+        lengths = training_lengths(workload)
+        notes.append(
+            f"sequence_length: lengths vary, {lengths.mean:.0f} in a mean batch and {lengths.peak:.0f} in the longest"
+        )
     assumed = any(note.startswith("pure_low_precision: True") for note in workload.assumptions)
-    if assumed and sharding is Sharding.ZERO3 and workload.method is Method.FULL:
+    mixed = workload.precision is not Precision.FP16
+    if assumed and mixed and sharding is Sharding.ZERO3 and workload.method is Method.FULL:
         notes.append("pure_low_precision: FP32 shards (the habit of FSDP)")
     return notes
 

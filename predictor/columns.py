@@ -48,6 +48,15 @@ class TrainingColumns:
     """DRIVER, RESERVED, ALLOCATED or STATED."""
 
     sequence: Floats
+    """As asked: a mean or a cap where lengths vary."""
+    peak_sequence: Floats
+    """Of the longest batch, padding included."""
+    mean_sequence: Floats
+    """Of the mean batch, padding included."""
+    length_spread: Floats
+    """Standard deviation of the logarithm of a batch's tokens; 0 where all are equally long."""
+    varied: Flags
+    """Lengths differ from batch to batch."""
     micro_batch: Floats
     """Sequences per data-parallel rank and forward pass."""
     sequences_per_step: Floats
@@ -105,8 +114,8 @@ class TrainingColumns:
     """FP32 weights, cast to the compute type as they are used."""
     whole_gradients: Flags
     """Gradients that accumulate under FSDP are held whole until the last pass (accelerate's no_sync)."""
-    habitual_precision: Flags
-    """Nobody said whether there is an FP32 copy: the habit of the software was assumed."""
+    upcast_shards: Flags
+    """Nobody said whether there is an FP32 copy, and mixed precision would make FSDP's shards one."""
     offload: Flags
     """Optimizer states live in host memory."""
     compute_tflops: Floats
@@ -125,6 +134,8 @@ class InferenceColumns:
     """DRIVER, RESERVED, ALLOCATED or STATED."""
 
     requests: Floats
+    steady: Flags
+    """The requests are a share of a much longer run: its rate, without ramp and tail."""
     input: Floats
     output: Floats
     cached_prefix: Floats

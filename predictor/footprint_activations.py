@@ -43,7 +43,7 @@ class Activations:
 def activations(c: TrainingColumns) -> Activations:
     """Count one micro batch."""
     m, b = c.model, _block_bytes(c)
-    tokens = c.sequence * c.micro_batch / c.layout.cp
+    tokens = c.peak_sequence * c.micro_batch / c.layout.cp
     tp = c.layout.tp
     # sequence parallelism splits norms and residuals too (arXiv:2205.05198, section 4.2.2)
     outside_tp = np.where(c.sequence_parallel, tp, 1.0)
@@ -97,7 +97,7 @@ def _attention(c: TrainingColumns) -> tuple[Floats, Floats, Floats]:
     projections = b * (query + keys + m.heads * m.v_head_dim)
     # a latent is expanded to all heads, and both are kept (DeepSeek-V2, arXiv:2405.04434, section 2.1)
     projections = projections + b * (m.kv_rank + m.rope_dim + m.q_rank)
-    seen = np.minimum(c.sequence, np.where(m.full_layers > 0, c.sequence, m.window))
+    seen = np.minimum(c.peak_sequence, np.where(m.full_layers > 0, c.peak_sequence, m.window))
     # eager: softmax in FP32 and in the compute type; Megatron: softmax, its dropout and the mask (5 a s^2 b)
     per_score = np.where(c.megatron, 2.0 * b + 1.0, 4.0 + b)
     eager = c.attention == EAGER_ATTENTION

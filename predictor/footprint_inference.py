@@ -148,4 +148,5 @@ def _batch(c: InferenceColumns, needs: _Needs, context: Floats) -> Floats:
     full_pass = np.maximum(free - needs.work_fixed, 0.0) / each
     fitting = np.floor(np.maximum(growing, full_pass))
     chosen = np.clip(np.minimum(fitting, c.max_running), 1.0, None) * needs.replicas
-    return np.minimum(np.where(np.isnan(c.max_batch), chosen, c.max_batch), c.requests)
+    most = np.where(c.steady, np.inf, c.requests)
+    return np.minimum(np.where(np.isnan(c.max_batch), chosen, c.max_batch), most)

@@ -60,7 +60,7 @@ def states(c: TrainingColumns, *, is_last: bool) -> States:
     stage = c.layout.stage
     # FSDP under mixed precision keeps its shards in FP32 whatever the checkpoint was loaded in (accelerate's upcast)
     no_copy = (c.master_bytes == 0.0) & (c.trained_weight_bytes < 4.0)
-    upcast = c.full & (stage == 3.0) & c.habitual_precision & no_copy
+    upcast = c.full & (stage == 3.0) & c.upcast_shards & no_copy
     wide = np.where(upcast, 2.0, 1.0)
     share = np.where(
         c.full,

@@ -19,11 +19,16 @@ from predictor.gather import Flags, Floats
 LAYER_SLACK = 0.27
 """Of the memory one layer works in, what stays cached beside it (driver minus allocated readings, A100)."""
 
+VARIED_SLACK = 1.5
+"""Of the memory one layer or the loss works in, what stays cached beside it where lengths vary: a new length asks for
+blocks that no freed one fits. Fitted on open measurements (A100): 1.25 on runs read as a mean over GPUs, 2 to 2.5 on
+single GPUs; software that empties the cache between steps has none of it."""
+
 UNAVOIDABLE = 0.25
 """Of the allocator's slack, what is still there when memory runs out and everything free has been given back."""
 
 FSDP_GIB = 1.3
-"""Gathered layers on a second stream, whose blocks the first cannot reuse, and NCCL's buffers (measured, A100)."""
+"""Streams and buffers of gathers and reductions beside the layers they hold (measured, A100)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,23 @@ class _Rank:
         return self.gradients + self.step_copy
 
     @property
+    def largest(self) -> Floats:
+        """The largest of the three moments."""
+        return np.maximum(np.maximum(self.pass_start, self.pass_end), self.step)
+
+    @property
+    def apart(self) -> Floats:
+        """What a pass and the step hold where neither can use the other's blocks.
+
+        FSDP gathers and reduces whole layers on streams of their own, and the caching allocator gives a block back to
+        the stream that asked for it (PyTorch, CUDA semantics); blocks of ever new lengths fit nothing else.
+        """
+        whole = np.where(self.pending > self.gradients, self.pending, 0.0)
+        return self.kept + self.working + whole + self.gradients + self.step_copy
+
+    @property
     def peak(self) -> Floats:
-        return self.weights + self.optimizer + np.maximum(np.maximum(self.pass_start, self.pass_end), self.step)
+        return self.weights + self.optimizer + self.largest
 
 
 def training_footprint(c: TrainingColumns, last_stage: Flags | None = None) -> Footprint:
@@ -81,15 +101,20 @@ def _rank(c: TrainingColumns, one_pass: Activations, s: States, *, is_last: bool
     # without checkpoints the layer is among the activations kept already
     layer = np.where(c.checkpointing > 0.0, one_layer, one_pass.transient_layer)
     makes_loss = np.where(is_last | (c.layout.pp <= 1.0), 1.0, 0.0)
+    kept = layers * one_pass.kept_layer * in_flight
+    working = np.maximum(layer, makes_loss * one_pass.loss)
+    # blocks that one layer's backward pass asked for hold what the loss left behind
+    beyond = np.maximum(makes_loss * (one_pass.loss + one_pass.loss_slack) - working, 0.0)
+    slack = LAYER_SLACK * one_layer + beyond
     return _Rank(
         weights=s.weights,
         optimizer=s.optimizer,
         gradients=s.gradients,
         pending=s.pending,
         step_copy=s.step_copy,
-        kept=layers * one_pass.kept_layer * in_flight + s.casts,
-        working=np.maximum(layer, makes_loss * one_pass.loss),
-        slack=LAYER_SLACK * one_layer + makes_loss * one_pass.loss_slack,
+        kept=kept + s.casts,
+        working=working,
+        slack=np.where(c.varied, np.maximum(slack, VARIED_SLACK * working), slack),
     )
 
 
@@ -102,8 +127,9 @@ def _footprint(c: TrainingColumns, r: _Rank) -> Footprint:
     optimizer = r.optimizer + np.where(at_step, r.step_copy, 0.0)
     allocated = r.weights + gradients + optimizer + live
     context = context_gib(c.layout.gpus) + np.where(c.layout.stage == 3.0, FSDP_GIB, 0.0)
+    slack = r.slack + np.where((c.layout.stage == 3.0) | c.varied, r.apart - r.largest, 0.0)
     room = np.maximum(c.gpu.usable_gib - context - allocated / GIB, 0.0)
-    slack = np.minimum(r.slack / GIB, room)
+    slack = np.minimum(slack / GIB, room)
     return Footprint(
         weights=r.weights / GIB,
         gradients=gradients / GIB,

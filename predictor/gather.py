@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -25,19 +26,16 @@ def gather(objects: Sequence[T], read: Callable[[T], Mapping[str, float]]) -> di
 
     Objects are told apart by identity: hashing a frozen value of forty fields costs more than reading it twice.
     """
-    places: dict[int, int] = {}
-    rows: list[list[float]] = []
-    names: list[str] = []
-    index = np.empty(len(objects), dtype=np.intp)
-    for row, item in enumerate(objects):
-        place = places.setdefault(id(item), len(rows))
-        if place == len(rows):
-            numbers = read(item)
-            names = names or list(numbers)
-            rows.append(list(numbers.values()))
-        index[row] = place
-    by_name = np.array(rows, dtype=np.float64).T[:, index]
-    return {name: by_name[place] for place, name in enumerate(names)}
+    keys = [id(item) for item in objects]
+    distinct = dict(zip(keys, objects, strict=True))
+    rows = [read(item) for item in distinct.values()]
+    names = list(rows[0]) if rows else []
+    cells = np.fromiter(chain.from_iterable(row.values() for row in rows), np.float64, len(rows) * len(names))
+    by_name = np.ascontiguousarray(cells.reshape(len(rows), len(names)).T)
+    if len(distinct) < len(objects):
+        places = {key: place for place, key in enumerate(distinct)}
+        by_name = by_name[:, np.fromiter((places[key] for key in keys), np.intp, len(keys))]
+    return dict(zip(names, by_name, strict=True))
 
 
 def per_row(values: Iterable[float], count: int) -> Floats:

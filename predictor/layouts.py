@@ -1,5 +1,6 @@
 """The few layouts an expert would try for a job on a number of GPUs, and what makes a layout impossible for a job.
 
+More tensor-parallel ranks than KV heads are possible: engines repeat the heads (vLLM and Megatron do).
 Tensor parallelism stays inside a machine, where links are fast; pipelines and replicas cross machines
 (Narayanan et al., arXiv:2104.04473, section 3).
 """
@@ -55,6 +56,8 @@ def _objection(workload: Workload, layout: Layout) -> str | None:
         )
     if layout.pipeline_parallel > layers:
         return f"layout.pipeline_parallel {layout.pipeline_parallel} is more than the {layers} layers of {a.id}"
+    if layout.expert_parallel > 1 and not a.num_experts:
+        return f"layout.expert_parallel {layout.expert_parallel} has nothing to spread: {a.id} has no experts"
     if layout.expert_parallel > max(1, a.num_experts):
         return f"layout.expert_parallel {layout.expert_parallel} is more than the {a.num_experts} experts of {a.id}"
     if isinstance(workload, TrainingWorkload) and workload.global_batch_size is not None:

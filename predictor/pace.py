@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 
 from predictor.gather import Flags, Floats
-from predictor.workload import InferenceWorkload, Software, TrainingWorkload
+from predictor.workload import InferenceWorkload, TrainingWorkload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,22 +145,35 @@ class TrainingPaceColumns:
 
 def serving_pace(workload: InferenceWorkload) -> Mapping[str, float]:
     """The pace of a workload's engine by field name, matched by prefix."""
-    pace = next((pace for prefix, pace in _SERVING.items() if workload.engine.startswith(prefix)), _VLLM)
-    return asdict(_dated_vllm(workload.software) if workload.engine.startswith("vllm") else pace)
+    return _engine_numbers(workload.engine, workload.software.version)
+
+
+@lru_cache(maxsize=1024)
+def _engine_numbers(engine: str, version: str) -> Mapping[str, float]:
+    pace = next((pace for prefix, pace in _SERVING.items() if engine.startswith(prefix)), _VLLM)
+    return _numbers(_dated_vllm(version) if engine.startswith("vllm") else pace)
 
 
 def training_pace(workload: TrainingWorkload) -> Mapping[str, float]:
     """The pace of a workload's trainer by field name, matched by prefix."""
-    said = workload.software
-    pace = next((pace for prefix, pace in _TRAINING.items() if said.engine.startswith(prefix)), _EAGER)
-    if any(kernel in said.kernels for kernel in _GROUPED_EXPERTS):
+    return _trainer_numbers(workload.software.engine, workload.software.kernels)
+
+
+@lru_cache(maxsize=1024)
+def _trainer_numbers(engine: str, kernels: str) -> Mapping[str, float]:
+    pace = next((pace for prefix, pace in _TRAINING.items() if engine.startswith(prefix)), _EAGER)
+    if any(kernel in kernels for kernel in _GROUPED_EXPERTS):
         pace = replace(pace, expert_launch_s=0.0)
-    return asdict(pace)
+    return _numbers(pace)
 
 
-def _dated_vllm(software: Software) -> ServingPace:
+def _numbers(pace: ServingPace | TrainingPace) -> Mapping[str, float]:
+    return MappingProxyType(asdict(pace))
+
+
+def _dated_vllm(version: str) -> ServingPace:
     """The pace before or since the second scheduler (0.8, March 2025), which took the host out of the GPU's way."""
-    if not software.version:
+    if not version:
         return _UNDATED_VLLM
-    found = re.search(r"(\d+)\.(\d+)", software.version)
+    found = re.search(r"(\d+)\.(\d+)", version)
     return _FIRST_VLLM if found and (int(found[1]), int(found[2])) < (0, 8) else _VLLM

@@ -35,10 +35,12 @@ class InferenceTime:
 def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
     """The time of every row's job with `batch` sequences in flight over all its replicas."""
     requests = c.requests / c.layout.dp  # of the busiest replica but for rounding: they share one queue
-    in_flight = np.clip(batch / c.layout.dp, np.minimum(1.0, requests), requests)
-    rounds = np.floor(requests / in_flight)
+    most = np.where(c.steady, np.inf, requests)
+    in_flight = np.clip(batch / c.layout.dp, np.minimum(1.0, requests), most)
+    rounds = requests / in_flight
+    rounds = np.where(c.steady, rounds, np.floor(rounds))
     rest = requests - rounds * in_flight
-    last = np.where(rest > 1e-9 * requests, 1.0, 0.0)
+    last = np.where(~c.steady & (rest > 1e-9 * requests), 1.0, 0.0)
     rest = np.where(last > 0.0, rest, in_flight)  # any positive size: it is counted 0 times
     prefill = _prefill(c, in_flight).times(rounds).plus(_prefill(c, rest).times(last))
     decode = _decode(c, in_flight).times(rounds).plus(_decode(c, rest).times(last))

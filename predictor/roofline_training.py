@@ -15,6 +15,7 @@ import numpy as np
 from predictor.collectives import links
 from predictor.columns import EAGER_ATTENTION, FULL_CHECKPOINTING, SELECTIVE_CHECKPOINTING, TrainingColumns
 from predictor.gather import Floats
+from predictor.lengths import waited_for
 from predictor.roofline import (
     active_share,
     attention_flops_s,
@@ -95,7 +96,7 @@ def training_roofline(c: TrainingColumns) -> TrainingTime:
     """The time of one step of every row."""
     joined = links(c.layout, c.gpu)
     passes = _passes(c)
-    tokens = c.micro_batch * c.sequence / c.layout.cp
+    tokens = c.micro_batch * c.mean_sequence / c.layout.cp * _waiting(c)
     compute = _compute(c, passes, tokens)
     memory = _memory(c, passes, tokens)
     talk = exchanges_s(c, passes.forward, tokens, joined)
@@ -113,6 +114,13 @@ def training_roofline(c: TrainingColumns) -> TrainingTime:
         "bubble_s": (c.layout.pp - 1.0) * micro / c.pace.model_chunks,
     }
     return TrainingTime(step_time_s=sum(parts.values(), start=np.zeros_like(micro)), **parts)
+
+
+def _waiting(c: TrainingColumns) -> Floats:
+    """The slowest rank's tokens over the mean rank's: all wait for it in every pass where weights are sharded, and
+    once a step elsewhere."""
+    passes = np.where(c.layout.stage >= 3.0, 1.0, c.accumulation)
+    return waited_for(c.length_spread / np.sqrt(passes), c.layout.dp)
 
 
 def _passes(c: TrainingColumns) -> _Passes:
@@ -151,7 +159,7 @@ def _compute(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
         1.0 + DEPTH * ridge * c.compute_bytes / 2.0 * (1.0 / narrow + 1.0 / np.maximum(m.expert_width, 1.0))
     )
     adapters = 2.0 * tokens * c.lora_parameters / split / sixteen * 3.0
-    attention = tokens * keys_seen(m, np.zeros_like(tokens), c.sequence) * pair_flops(m) / split
+    attention = tokens * keys_seen(m, np.zeros_like(tokens), c.mean_sequence) * pair_flops(m) / split
     head = 2.0 * tokens * head_weights(m) / layout.tp / sixteen
     return (
         (dense + experts) * passes.layers
@@ -171,7 +179,7 @@ def _memory(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     width = width + SORTED_BYTES * routed_width(m)
     between = width / np.where(c.megatron, layout.tp, 1.0) + c.pace.mlp_bytes * inner_width(m) / layout.tp
     eager = np.where(c.attention == EAGER_ATTENTION, SCORE_BYTES, 0.0)
-    scores = eager * m.attention_layers * m.heads * c.sequence / layout.tp
+    scores = eager * m.attention_layers * m.heads * c.mean_sequence / layout.tp
     logits = m.vocab / layout.tp * np.where(c.fused_loss | c.lean_loss | c.megatron, LEAN_LOGIT_BYTES, LOGIT_BYTES)
     elementwise = tokens * ((between + scores) * scale / layout.pp * (passes.forward + 2.0) + logits)
     widened = np.where(c.quantized, c.base_bytes + UNPACK_BYTES, 0.0) * (m.block_parameters + m.expert_parameters)

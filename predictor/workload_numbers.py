@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from predictor.engines import Trainer, find_serving_engine, find_trainer
+from predictor.lengths import training_lengths
 from predictor.lora import lora_parameters
 from predictor.optimizers import ADAMW, find_optimizer
 from predictor.rates import RATE_CODES
@@ -37,6 +39,12 @@ SERVED_BYTES = {
 }
 """Bytes per element of served linear weights, scales included."""
 
+_HABIT = "pure_low_precision: "
+"""Begins the note of a workload that did not say whether there is an FP32 copy."""
+
+_STEADY_SCENARIOS = ("offline", "server")
+"""MLPerf's: a rate over ten minutes and 24,576 samples at least (MLPerf Inference rules, section 4)."""
+
 _FUSING_KERNELS = ("foak", "liger", "unsloth", "fused")
 _LEAN_LOSS_KERNELS = ("foak", "unsloth")
 
@@ -48,11 +56,15 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
     width = max(2.0, w.precision.nominal_bytes)  # FP8 and FP4 training keeps 16-bit weights and activations
     stored = width if w.pure_low_precision or width == 4.0 else trainer.weight_bytes
     trained = _trained(w, trainer, stored)
-    kernels = w.software.kernels.lower()
-    # plug-ins that load their own quantised base skip PEFT's preparation
-    prepared = w.quantization is Quantization.NF4 and "accelerated" not in kernels
+    kernels = _kernels(w.software.kernels)
+    lengths = training_lengths(w)
+    prepared = w.quantization is Quantization.NF4 and not kernels.load_quantized
     return {
         "sequence": w.sequence_length,
+        "peak_sequence": lengths.peak,
+        "mean_sequence": lengths.mean,
+        "length_spread": lengths.spread,
+        "varied": w.sequence_length_is_mean or w.sequence_length_is_cap,
         "micro_batch": w.micro_batch_size,
         "global_batch": w.global_batch_size or 0,
         "num_steps": w.num_steps or 0,
@@ -77,14 +89,15 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
         "checkpointing": CHECKPOINTING_CODES[w.gradient_checkpointing],
         "attention": ATTENTION_CODES[w.attention],
         "fused_loss": w.fused_loss,
-        "lean_loss": any(kernel in kernels for kernel in _LEAN_LOSS_KERNELS),
-        "fused_blocks": trainer.fused_kernels or any(kernel in kernels for kernel in _FUSING_KERNELS),
+        "lean_loss": kernels.lean_loss,
+        "fused_blocks": trainer.fused_kernels or kernels.fused,
         "megatron": trainer.megatron,
         # Megatron Core demands sequence parallelism where experts and tensors are both split
         "sequence_parallel": trainer.sequence_parallel or (trainer.megatron and w.architecture.num_moe_layers > 0),
         "autocast": trainer.autocast and not w.pure_low_precision and width < 4.0,
         "whole_gradients": trainer.whole_gradients,
-        "habitual_precision": any(note.startswith("pure_low_precision:") for note in w.assumptions),
+        # FP16 without FP32 copies runs outside mixed precision, whose gradient scaler refuses FP16 gradients
+        "upcast_shards": full and w.precision is not Precision.FP16 and _HABIT in "".join(w.assumptions),
         "offload": w.optimizer_offload,
         "precision": RATE_CODES[w.precision],
     }
@@ -95,6 +108,7 @@ def inference_numbers(w: InferenceWorkload) -> dict[str, float]:
     engine = find_serving_engine(w.engine, w.software)
     return {
         "requests": w.num_requests,
+        "steady": w.software.scenario in _STEADY_SCENARIOS,
         "input": w.input_length,
         "output": w.output_length,
         "cached_prefix": w.cached_prefix_length,
@@ -111,6 +125,26 @@ def inference_numbers(w: InferenceWorkload) -> dict[str, float]:
         "graphs_gib": engine.graphs_gib,
         "precision": RATE_CODES[w.precision],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """What the fused kernels and plug-ins that a run names change."""
+
+    fused: bool
+    lean_loss: bool
+    load_quantized: bool
+    """They load the quantised base themselves, and skip PEFT's preparation."""
+
+
+@lru_cache(maxsize=1024)
+def _kernels(names: str) -> _Kernels:
+    names = names.lower()
+    return _Kernels(
+        fused=any(kernel in names for kernel in _FUSING_KERNELS),
+        lean_loss=any(kernel in names for kernel in _LEAN_LOSS_KERNELS),
+        load_quantized="accelerated" in names,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,20 @@ def test_fp32_shards_are_said_only_where_the_habit_was_assumed() -> None:
     assert arithmetic_assumptions(train(layout=layout, pure_low_precision=True), 1) == ()
 
 
+def test_fp16_runs_outside_mixed_precision_are_not_widened() -> None:
+    layout = Layout(gpu_count=2, data_parallel=2, sharding=Sharding.ZERO3)
+
+    assert arithmetic_assumptions(train(layout=layout, precision="fp16"), 1) == ()
+
+
+def test_how_long_the_longest_batch_is_taken_to_be_is_said() -> None:
+    question = train(sequence_length=768, micro_batch_size=1, sequence_length_is_cap=True)
+
+    assert arithmetic_assumptions(question, 1) == (
+        "sequence_length: lengths vary, 230 in a mean batch and 768 in the longest",
+    )
+
+
 def test_a_network_nobody_described_is_said_only_across_machines() -> None:
     one = serve(max_batch_size=8, engine="vllm", layout=Layout(gpu_count=8, data_parallel=8))
     two = replace(one, layout=Layout(gpu_count=16, data_parallel=16))

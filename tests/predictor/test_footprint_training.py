@@ -184,6 +184,25 @@ def test_fsdp_of_a_habitual_transformers_run_keeps_fp32_shards() -> None:
     assert assumed == pytest.approx(2 * stated)
 
 
+def test_fsdp_of_an_fp16_run_keeps_fp16_shards() -> None:
+    """7.24 B parameters of 2 + 2 + 4 bytes and 2 more in the step, over 2 ranks: 33.7 GiB, as measured on A100."""
+    layout = Layout(gpu_count=2, data_parallel=2, sharding=Sharding.ZERO3)
+    question = train("mistralai/Mistral-7B-v0.1", layout=layout, precision="fp16", sequence_length=256)
+
+    assert footprint(question).peak_gib[0] == pytest.approx(33.7, rel=0.05)
+
+
+def test_under_fsdp_the_step_cannot_reuse_the_blocks_of_the_pass() -> None:
+    layout = Layout(gpu_count=4, data_parallel=4, sharding=Sharding.ZERO2)
+    plain = train(layout=layout, metric=VramMetric.RESERVED, gradient_checkpointing="full", pure_low_precision=True)
+    fsdp = replace(plain, layout=replace(layout, sharding=Sharding.ZERO3))
+
+    f = footprint(plain, fsdp)
+
+    step_copy = 8.03e9 * 2 / 4 / GIB
+    assert f.overhead[1] > f.overhead[0] + 0.9 * step_copy
+
+
 def test_the_first_stage_of_a_pipeline_holds_a_pass_for_each_stage() -> None:
     """1F1B over 4 stages: the first keeps 4 passes of its 8 layers, the last 1."""
     layout = Layout(gpu_count=4, pipeline_parallel=4)

@@ -117,7 +117,7 @@ def test_layouts_are_few_distinct_possible_and_exact(
         (
             serve(LLAMA_3_8B).workload,
             Layout(gpu_count=2, data_parallel=2, expert_parallel=2),
-            "layout.expert_parallel 2 is more than the 0 experts of meta-llama/Meta-Llama-3-8B",
+            "layout.expert_parallel 2 has nothing to spread: meta-llama/Meta-Llama-3-8B has no experts",
         ),
     ],
 )
@@ -126,6 +126,10 @@ def test_an_impossible_layout_is_refused_with_the_numbers(workload: Workload, la
         check_layout(workload, layout)
 
     assert str(refusal.value) == sentence
+
+
+def test_more_tensor_parallel_ranks_than_kv_heads_repeat_them() -> None:
+    check_layout(serve(LLAMA_3_70B).workload, Layout(gpu_count=16, tensor_parallel=16))  # 64 heads, 8 KV heads
 
 
 def test_a_layout_that_divides_everything_is_accepted() -> None:

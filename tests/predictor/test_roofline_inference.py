@@ -89,6 +89,18 @@ def test_layers_spread_over_cards_do_not_speed_up_one_sequence() -> None:
         assert seconds(engine, 4) >= seconds(engine, 1)
 
 
+def test_a_benchmark_of_ten_minutes_reports_a_rate_without_ramp_or_tail() -> None:
+    """300 requests at 256 in flight: a full round and a poor one, unless they are a share of a long run."""
+    asked = inference(num_requests=300, input_length=294, output_length=292, max_batch_size=256)
+    job, few, many = (
+        time_inference(question(asked | {"num_requests": n}, software={"scenario": said})).tokens_per_second[0]
+        for n, said in ((300, ""), (300, "offline"), (30_000, "offline"))
+    )
+
+    assert few == pytest.approx(many)
+    assert job < 0.95 * few
+
+
 def test_replicas_share_the_requests() -> None:
     asked = inference(num_requests=512, max_batch_size=64)
     one = time_inference(question(asked)).runtime_s[0]
