@@ -39,7 +39,7 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def environment(order: Order, folder: Path, gpu_uuids: tuple[str, ...], inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(order: Order, folder: Path, devices: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
     """The command's whole environment: a few of the worker's variables, the spec's, and ours, which win."""
     return {
         "PATH": os.defpath,
@@ -50,8 +50,9 @@ def environment(order: Order, folder: Path, gpu_uuids: tuple[str, ...], inherite
         "PYTHIA_JOB_ID": order.job_id,
         "PYTHIA_ATTEMPT_ID": order.attempt_id,
         "PYTHIA_REPORT_FILE": str(folder / REPORT),
-        # empty where none was handed out: a job placed on the CPU must not touch another's card
-        "CUDA_VISIBLE_DEVICES": ",".join(gpu_uuids),
+        # none where none was handed out: a job placed on the CPU must not touch another's card
+        "CUDA_VISIBLE_DEVICES": "",
+        **devices,
     }
 
 

@@ -30,6 +30,8 @@ class NoGpus(Exception):
 class HostGpu:
     """One NVIDIA GPU of this host."""
 
+    index: int
+    """Its place in the order of the PCI bus, which is the driver's."""
     uuid: str
     name: str
     """As the driver calls it, such as "NVIDIA H100 80GB HBM3"."""
@@ -51,21 +53,24 @@ class Nvml:
             uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
             self._handles[uuid] = handle
             total = self._nvml.nvmlDeviceGetMemoryInfo(handle).total / GIB
-            found.append(HostGpu(uuid, _text(self._nvml.nvmlDeviceGetName(handle)), total))
+            found.append(HostGpu(index, uuid, _text(self._nvml.nvmlDeviceGetName(handle)), total))
         return found
 
-    def used_gib(self, uuid: str) -> float:
-        """Memory in use on a GPU, whoever uses it."""
-        return float(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[uuid]).used) / GIB
+    def used_gib(self, uuid: str) -> float | None:
+        """Memory in use on a GPU, whoever uses it; None where the driver does not answer (any more)."""
+        try:
+            return float(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[uuid]).used) / GIB
+        except self._nvml.NVMLError:
+            return None
 
     def held_gib(self, uuid: str, pids: Iterable[int]) -> float | None:
         """Memory that some processes hold on a GPU; None where the driver does not know them (containers, WSL)."""
         wanted = set(pids)
-        held = [
-            process.usedGpuMemory
-            for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[uuid])
-            if process.pid in wanted
-        ]
+        try:
+            running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handles[uuid])
+        except self._nvml.NVMLError:
+            return None
+        held = [process.usedGpuMemory for process in running if process.pid in wanted]
         return sum(held) / GIB if held and None not in held else None
 
 
@@ -79,8 +84,20 @@ class GpuReader(Protocol):
 class Handout:
     """GPUs that this process holds until it ends or closes."""
 
-    uuids: tuple[str, ...]
+    gpus: tuple[HostGpu, ...]
     locks: ExitStack
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """What the driver knows them by."""
+        return tuple(gpu.uuid for gpu in self.gpus)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes CUDA see these and no others. Numbers, since some engines cannot read UUIDs; they mean the same
+        GPUs to CUDA as to the driver only in the order of the bus."""
+        numbers = ",".join(str(gpu.index) for gpu in self.gpus)
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": numbers}
 
     def close(self) -> None:
         """Let the next attempt have them."""
@@ -106,10 +123,10 @@ def take_gpus(
         if look:
             sleep(_BETWEEN_LOOKS_S)
         with ExitStack() as locks:
-            taken: list[str] = []
+            taken: list[HostGpu] = []
             for gpu in fitting:
                 if len(taken) < count and _lock(devices_dir / gpu.uuid, locks):
-                    taken.append(gpu.uuid)
+                    taken.append(gpu)
             if len(taken) == count:
                 return Handout(tuple(taken), locks.pop_all())
     raise NoGpus(f"{count} GPU(s) were placed on this host, but {len(taken)} of that type are free")

@@ -17,7 +17,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class VramReader(Protocol):
     """What of the driver is used to watch GPUs that one attempt has to itself."""
 
-    def used_gib(self, uuid: str) -> float: ...
+    def used_gib(self, uuid: str) -> float | None: ...
 
     def held_gib(self, uuid: str, pids: Sequence[int]) -> float | None: ...
 
@@ -29,7 +29,7 @@ class MemoryProbe:
         self.peak_rss_gib: float | None = None
         self.peak_vram_gib: float | None = None
         self._vram = vram
-        self._before = {uuid: vram.used_gib(uuid) for uuid in gpu_uuids} if vram else {}
+        self._before = {uuid: vram.used_gib(uuid) or 0.0 for uuid in gpu_uuids} if vram else {}
 
     def sample(self) -> None:
         """Look once. Resident memory is summed over processes, so pages they share count for each: an upper bound."""
@@ -41,10 +41,11 @@ class MemoryProbe:
             return
         for uuid, before in self._before.items():
             held = self._vram.held_gib(uuid, pids)
-            if held is None:
+            if held is None and (used := self._vram.used_gib(uuid)) is not None:
                 # the driver does not tell processes apart here; the card is ours alone, so what came is ours
-                held = max(0.0, self._vram.used_gib(uuid) - before)
-            self.peak_vram_gib = _larger(self.peak_vram_gib, held)
+                held = max(0.0, used - before)
+            if held is not None:
+                self.peak_vram_gib = _larger(self.peak_vram_gib, held)
 
     def note_rss(self, gib: float) -> None:
         """Take in what was seen."""

@@ -28,6 +28,7 @@ HARD = "hard"
 _FIRST_LOOK_S, _LOOK_GROWTH, _LONGEST_LOOK_S = 0.02, 1.3, 0.5
 """Memory is sampled often at first, when models load and jobs of seconds live, then seldom, to cost nothing."""
 _HEARTBEAT_S = 2.0
+_HEARSAY_S = 0.2
 
 
 class Supervisor:
@@ -56,9 +57,9 @@ class Supervisor:
                 return self._end(stopped=stopped)
             nvml = open_nvml() if self._order.gpu_count else None
             handout = self._take_gpus(nvml)
-            uuids = handout.uuids if handout else ()
-            probe = MemoryProbe(nvml, uuids)
-            command = Command(self._order, self._folder, environment(self._order, self._folder, uuids, os.environ))
+            probe = MemoryProbe(nvml, handout.uuids if handout else ())
+            devices = handout.environment if handout else {}
+            command = Command(self._order, self._folder, environment(self._order, self._folder, devices, os.environ))
         except CannotStart as refusal:
             return self._end(failure=str(refusal), exit_code=refusal.exit_code, runtime_s=0.0)
         except NoGpus as refusal:
@@ -68,8 +69,8 @@ class Supervisor:
         # `starting` is on disk for good, and says enough after a power cut: what ran then is gone
         self._status.write(self._folder, durable=False)
         stopped, exited = self._watch(command, probe)
-        if stopped is None and exited.code == 0:
-            stopped = self._outlast(command)
+        if stopped is None:
+            stopped = self._outlast(command) if exited.code == 0 else self._ended_with_the_host(exited)
         memory = judge(exited.code, command.said(), kills_before, kernel_kills()) if stopped is None else None
         return self._conclude(command, probe, exited, stopped, memory)
 
@@ -104,6 +105,8 @@ class Supervisor:
                 next_look = now + look
             if stopped is None:
                 stopped = self._asked() or (verdict if now - command.began >= over_s else None)
+                if stopped is None and now - command.began >= (self._order.max_runtime_s or math.inf):
+                    stopped = Stopped.TIMEOUT  # whatever was drawn, the stand-in may not run for ever
                 if stopped is not None:
                     command.ask_to_end()
                     kill_at = now + self._order.grace_s
@@ -127,6 +130,12 @@ class Supervisor:
             time.sleep(min(left, 0.05))
             self._beat(command)
         return verdict
+
+    def _ended_with_the_host(self, exited: Exit) -> Stopped | None:
+        """A machine that goes down asks everyone to end: the command may hear it a moment before we do."""
+        if exited.signal == signal.SIGTERM and not self._host_is_ending:
+            time.sleep(_HEARSAY_S)
+        return Stopped.HOST if self._host_is_ending else None
 
     def _over(self) -> tuple[float, Stopped | None]:
         """Real seconds after the command's start at which it is over whatever it does, and why."""
@@ -153,6 +162,8 @@ class Supervisor:
         failure: str | None = None
         if self._truth is None:
             self._passed(elapsed)
+            if probe.peak_vram_gib is None and self._order.gpu_count and said.peak_reserved_gib is not None:
+                self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="reserved")
         else:
             # a run that was cut short shows no peak: it had not come to it
             self._note(peak_vram_gib=self._truth.peak_vram_gib if completed else None)
@@ -195,7 +206,8 @@ class Supervisor:
             if self._truth is None:
                 self._note(peak_vram_gib=probe.peak_vram_gib)
         self._stamp()
-        self._status.write(self._folder, durable=False)  # the next heartbeat repairs what a power cut takes
+        with suppress(OSError):  # a full disk delays the word, it does not end the job
+            self._status.write(self._folder, durable=False)
 
     def _end(self, **facts: Any) -> Status:
         self._note(state=RunState.ENDED, **facts)

@@ -266,6 +266,19 @@ def test_a_supervisor_told_to_end_stops_its_command_and_says_that_the_host_goes(
     assert outcome_of(ended(local, handle)) == (Outcome.PREEMPTED, "its host is going down")
 
 
+def test_a_command_that_hears_of_the_hosts_end_first_has_not_failed(local: Supervised) -> None:
+    handle = local.start(make_work(["sleep", "60"]))
+    until(lambda: local.poll(handle).phase is Phase.RUNNING)
+    status = read_status(Path(handle["folder"]))
+    assert status is not None
+    assert status.supervisor is not None
+    assert status.command is not None
+    os.kill(status.command.pid, signal.SIGTERM)
+    time.sleep(0.05)
+    os.kill(status.supervisor.pid, signal.SIGTERM)
+    assert outcome_of(ended(local, handle))[0] is Outcome.PREEMPTED
+
+
 def test_a_job_reports_its_own_memory(local: Supervised) -> None:
     code = "import json, os; json.dump({'peak_allocated_gib': 12.5}, open(os.environ['PYTHIA_REPORT_FILE'], 'w'))"
     assert run(local, *python(code)).peak_allocated_gib == 12.5

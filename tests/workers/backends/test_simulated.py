@@ -116,6 +116,13 @@ def test_the_limit_on_run_time_binds_virtual_time(simulated: MakeSimulated) -> N
     assert report.used_s == pytest.approx(5000.0)
 
 
+def test_the_stand_in_itself_may_not_run_longer_than_the_limit(simulated: MakeSimulated) -> None:
+    brief = {"peak_vram_gib": 60.0, "runtime_s": 0.01}
+    quick = {**FORECAST, "startup_s": 0.0}
+    report = run(simulated(0), "sleep", "60", max_runtime_s=0.3, simulation=brief, forecast=quick)
+    assert outcome_of(report) is Outcome.TIMEOUT
+
+
 def test_a_cancelled_run_is_billed_for_what_it_used(simulated: MakeSimulated) -> None:
     backend = simulated(1e-3)
     handle = backend.start(make_work(["sleep", "60"], forecast=FORECAST, simulation=TOLD))

@@ -17,9 +17,9 @@ from workers.supervision.gpus import GIB, HostGpu, NoGpus, Nvml, take_gpus
 from workers.supervision.memory import MemoryProbe
 
 TWO_H100_AND_A_T4 = [
-    HostGpu("GPU-a", "NVIDIA H100 80GB HBM3", 79.6),
-    HostGpu("GPU-b", "NVIDIA H100 80GB HBM3", 79.6),
-    HostGpu("GPU-c", "Tesla T4", 15.0),
+    HostGpu(0, "GPU-a", "NVIDIA H100 80GB HBM3", 79.6),
+    HostGpu(1, "GPU-b", "NVIDIA H100 80GB HBM3", 79.6),
+    HostGpu(2, "GPU-c", "Tesla T4", 15.0),
 ]
 
 
@@ -36,6 +36,7 @@ def test_a_gpu_is_handed_to_one_attempt_at_a_time(tmp_path: Path) -> None:
     second.close()
     both = take_gpus(FixedReader(), 2, 79.65, tmp_path)
     assert both.uuids == ("GPU-a", "GPU-b")
+    assert both.environment == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0,1"}
     both.close()
 
 
@@ -75,10 +76,10 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
 
 class FixedVram:
     def __init__(self) -> None:
-        self.used = {"GPU-a": 1.0, "GPU-b": 1.0}
+        self.used: dict[str, float | None] = {"GPU-a": 1.0, "GPU-b": 1.0}
         self.held: dict[str, float | None] = {"GPU-a": None, "GPU-b": None}
 
-    def used_gib(self, uuid: str) -> float:
+    def used_gib(self, uuid: str) -> float | None:
         return self.used[uuid]
 
     def held_gib(self, uuid: str, pids: Sequence[int]) -> float | None:
@@ -111,13 +112,24 @@ def test_only_the_memory_of_the_given_processes_is_counted() -> None:
         nvmlDeviceGetCount=lambda: 1,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetUUID=lambda handle: b"GPU-a",
+        NVMLError=OSError,
         nvmlDeviceGetName=lambda handle: "Tesla T4",
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=15 * GIB, used=GIB),
         nvmlDeviceGetComputeRunningProcesses=lambda handle: running,
     )
     driver = Nvml(library)
-    assert driver.gpus() == [HostGpu("GPU-a", "Tesla T4", 15.0)]
+    assert driver.gpus() == [HostGpu(0, "GPU-a", "Tesla T4", 15.0)]
     assert driver.held_gib("GPU-a", [1, 2]) == 5.0
     assert driver.held_gib("GPU-a", [3]) is None
     running.append(process(3, None))
     assert driver.held_gib("GPU-a", [3]) is None
+
+
+def test_a_driver_that_fails_in_the_middle_costs_the_figure_and_nothing_else() -> None:
+    driver = FixedVram()
+    probe = MemoryProbe(driver, ["GPU-a"])
+    driver.held["GPU-a"] = 10.0
+    probe.sample()
+    driver.held["GPU-a"] = driver.used["GPU-a"] = None
+    probe.sample()
+    assert probe.peak_vram_gib == 10.0
