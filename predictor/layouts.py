@@ -47,26 +47,32 @@ def check_layout(workload: Workload, layout: Layout) -> None:
 def _objection(workload: Workload, layout: Layout) -> str | None:
     if isinstance(workload, CustomWorkload):
         return None
-    a = workload.architecture
-    layers = a.num_hidden_layers
-    if a.num_attention_heads % layout.tensor_parallel:
-        return (
-            f"layout.tensor_parallel {layout.tensor_parallel} does not divide the "
-            f"{a.num_attention_heads} attention heads of {a.id}"
-        )
-    if layout.pipeline_parallel > layers:
-        return f"layout.pipeline_parallel {layout.pipeline_parallel} is more than the {layers} layers of {a.id}"
-    if layout.expert_parallel > 1 and not a.num_experts:
-        return f"layout.expert_parallel {layout.expert_parallel} has nothing to spread: {a.id} has no experts"
-    if layout.expert_parallel > max(1, a.num_experts):
-        return f"layout.expert_parallel {layout.expert_parallel} is more than the {a.num_experts} experts of {a.id}"
-    if isinstance(workload, TrainingWorkload) and workload.global_batch_size is not None:
+    objection = _objection_of_model(workload.architecture, layout)
+    if objection is None and isinstance(workload, TrainingWorkload) and workload.global_batch_size is not None:
         at_once = workload.micro_batch_size * layout.data_parallel
         if at_once > workload.global_batch_size:
             return (
                 f"layout.data_parallel {layout.data_parallel} x micro_batch_size {workload.micro_batch_size} is "
                 f"{at_once}, more than global_batch_size {workload.global_batch_size}"
             )
+    return objection
+
+
+def _objection_of_model(a: Architecture, layout: Layout) -> str | None:
+    if a.num_attention_heads % layout.tensor_parallel:
+        return (
+            f"layout.tensor_parallel {layout.tensor_parallel} does not divide the "
+            f"{a.num_attention_heads} attention heads of {a.id}"
+        )
+    if layout.pipeline_parallel > a.num_hidden_layers:
+        return (
+            f"layout.pipeline_parallel {layout.pipeline_parallel} is more than "
+            f"the {a.num_hidden_layers} layers of {a.id}"
+        )
+    if layout.expert_parallel > 1 and not a.num_experts:
+        return f"layout.expert_parallel {layout.expert_parallel} has nothing to spread: {a.id} has no experts"
+    if layout.expert_parallel > max(1, a.num_experts):
+        return f"layout.expert_parallel {layout.expert_parallel} is more than the {a.num_experts} experts of {a.id}"
     return None
 
 
