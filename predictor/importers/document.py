@@ -121,7 +121,8 @@ def open_document(path: Path, columns: Mapping[str, str]) -> Document:
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as unfolded:
                 data = unfolded.read(MAX_BYTES + 1)
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise InvalidResults(f"{path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InvalidResults(f"{path} cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise InvalidResults(f"{path} is larger than {MAX_BYTES // 2**20} MiB; split it")
     return Document(path=path, data=data, columns=columns)

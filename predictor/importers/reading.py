@@ -49,6 +49,7 @@ def read_results(
     if columns and found.name != "table":
         raise InvalidResults(f"a column map belongs to a table, and {path.name} is read as {found.name}")
     gpus, models = load_gpu_types(), load_models()
+    source = document.stem if found.name == "table" else found.name
     rows: list[tuple[int, dict[str, Any]]] = []
     rejected: list[Rejected] = []
     repeats: Counter[str] = Counter()
@@ -57,7 +58,7 @@ def read_results(
             rejected.append(item)
             continue
         try:
-            row = as_given(item, given) if found.is_complete else complete(item, given, source=document.stem)
+            row = as_given(item, given) if found.is_complete else complete(item, given, source=source)
             read_observation(row, models, gpus)
         except PythiaError as error:
             rejected.append(Rejected(item.line, str(error)))
