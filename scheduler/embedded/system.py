@@ -179,7 +179,8 @@ class EmbeddedSystem:
         deadline = time.monotonic() + _API_START_S
         while time.monotonic() < deadline:
             if not api.running:
-                raise SystemFailed(f"the API did not start ({api.last_words().removeprefix("pythia: ")}); its log is {api.log}")
+                reason = api.last_words().removeprefix("pythia: ")
+                raise SystemFailed(f"the API did not start ({reason}); its log is {api.log}")
             if _answers(self.settings.host, self.settings.port):
                 return
             time.sleep(0.05)
