@@ -61,7 +61,7 @@ def complete(draft: Draft, given: Mapping[str, object], *, source: str) -> dict[
         row["workload"] = {name: value for name, value in row["workload"].items() if name in _CUSTOM}
     elif look_up(row, "workload.precision") is not None:
         row["workload"].pop("precision_unstated", None)
-    _require(row)
+    _require(row, draft.label)
     _size(row)
     _mark_preallocated(row)
     row.setdefault("id", _fingerprint(row))
@@ -101,7 +101,7 @@ def look_up(row: Mapping[str, Any], path: str) -> object:
     return value
 
 
-def _require(row: Mapping[str, Any]) -> None:
+def _require(row: Mapping[str, Any], label: str) -> None:
     kind = look_up(row, "workload.type")
     needed = [*_ALWAYS, *(_DECIDES.get(kind, ()) if isinstance(kind, str) else ())]
     timed = row["outcome"] == "completed" and any(row.get(name) is not None for name in _TIMES)
@@ -110,7 +110,8 @@ def _require(row: Mapping[str, Any]) -> None:
     for path in needed:
         if look_up(row, path) is None:
             example = _EXAMPLES.get(path, "…")
-            raise UnusableResult(f"the file does not say {path}; give it with --set {path}={example}")
+            scope = f"{label}:" if label and path.startswith("workload.") else ""
+            raise UnusableResult(f"the file does not say {path}; give it with --set {scope}{path}={example}")
 
 
 def _size(row: dict[str, Any]) -> None:

@@ -25,14 +25,14 @@ from predictor.importers.values import known, positive, section, whole
 
 _LONGEST_LINE = 10_000
 _NUMBER = r"([\d,]{0,15}\.?\d{1,20}(?:[eE][+-]?\d{1,3})?)"
-_MEMORY = {
-    "allocated": re.compile(
-        rf"max[ _](?:cuda )?(?:memory[ _])?(?:allocated|mem\b)[^\d|]{{0,20}}{_NUMBER}\s?(\w+)?", re.IGNORECASE
-    ),
-    "reserved": re.compile(
-        rf"(?:max[ _](?:cuda )?(?:memory[ _])?reserved[^\d|]{{0,20}}|\bmemory:\s+){_NUMBER}\s?(\w+)?", re.IGNORECASE
-    ),
-}
+_MEMORY = tuple(
+    (metric, re.compile(rf"{words}{_NUMBER}\s?{unit}", re.IGNORECASE))
+    for metric, words, unit in (
+        ("allocated", r"max[ _](?:cuda )?(?:memory[ _])?(?:allocated|mem\b)[^\d|]{0,20}", r"(\w+)?"),
+        ("reserved", r"max[ _](?:cuda )?(?:memory[ _])?reserved[^\d|]{0,20}", r"(\w+)?"),
+        ("reserved", r"\bmemory:\s+", r"([GM]i?B)\b"),
+    )
+)
 _STEP = {
     1e-3: re.compile(rf"elapsed time per iteration \(ms\): {_NUMBER}"),
     1.0: re.compile(rf"\btime: {_NUMBER}\s+data: "),
@@ -48,7 +48,7 @@ _UNITS = {"gib": 1.0, "gb": 1.0, "mib": 2.0**-10, "mb": 2.0**-10, "b": 2.0**-30,
 
 def recognises(document: Document) -> bool:
     """Any line that says a time, a memory or that there was not enough."""
-    patterns = (*_MEMORY.values(), *_STEP.values(), _TOKENS, _TOTAL, _OUT_OF_MEMORY)
+    patterns = (*(pattern for _, pattern in _MEMORY), *_STEP.values(), _TOKENS, _TOTAL, _OUT_OF_MEMORY)
     lines = (line[:_LONGEST_LINE] for _, line in document.lines)
     return any("train_runtime" in line or any(pattern.search(line) for pattern in patterns) for line in lines)
 
@@ -63,7 +63,7 @@ def read(document: Document) -> Iterator[Item]:
     for number, whole_line in document.lines:
         line = whole_line[:_LONGEST_LINE]
         before = (len(peaks), len(times), len(rates), len(fields))
-        for metric, pattern in _MEMORY.items():
+        for metric, pattern in _MEMORY:
             for said in pattern.finditer(line):
                 value = _in_gib(said, line)
                 if value is not None:

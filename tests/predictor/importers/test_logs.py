@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from predictor.importers.draft import InvalidResults
 from tests.predictor.importers.result_files import read, the_reason, the_row
 
 RAN = {
@@ -132,3 +133,8 @@ def test_memory_lines_say_their_unit_and_their_metric(tmp_path: Path, line: str,
 def test_running_out_of_memory_is_a_result_without_a_value(tmp_path: Path) -> None:
     log = "max memory allocated (MB): 70000\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n"
     assert the_row(read(tmp_path, log, "run.log", given=RAN))["outcome"] == "out_of_memory"
+
+
+def test_a_memory_without_a_unit_is_no_reading(tmp_path: Path) -> None:
+    with pytest.raises(InvalidResults, match="not recognised"):
+        read(tmp_path, "memory: 5 apples\n", "run.log", given=RAN)

@@ -53,7 +53,7 @@ def test_two_accuracy_targets_of_one_run_are_one_measurement(tmp_path: Path) -> 
 def test_what_is_given_for_one_benchmark_is_not_taken_for_another(tmp_path: Path) -> None:
     imported = read(tmp_path, [mlperf_entry(), mlperf_entry(Model="llama3.1-8b", Scenario="Server")], given=LENGTH)
     assert len(imported.rows) == 1
-    assert "workload.input_length" in imported.rejected[0].reason
+    assert "--set llama3.1-8b:workload.input_length=" in imported.rejected[0].reason
 
 
 def test_a_rejected_entry_is_named_by_the_line_it_begins_on(tmp_path: Path) -> None:
