@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from predictor.errors import PythiaError
-from scheduler.domain.states import AttemptState, JobState
+from scheduler.domain.states import JobState
 
 
 class InvalidSpec(PythiaError):
@@ -28,16 +28,6 @@ class IllegalTransition(PythiaError):
     def __init__(self, job_id: UUID, current: JobState, wanted: JobState) -> None:
         super().__init__(f"job {job_id} is {current}, cannot become {wanted}")
         self.job_id, self.current, self.wanted = job_id, current, wanted
-
-
-class IllegalAttemptTransition(PythiaError):
-    """An attempt cannot go back to a state it has left."""
-
-    code = "illegal_transition"
-
-    def __init__(self, attempt_id: UUID, current: AttemptState, wanted: AttemptState) -> None:
-        super().__init__(f"attempt {attempt_id} is {current}, cannot become {wanted}")
-        self.attempt_id, self.current, self.wanted = attempt_id, current, wanted
 
 
 class NotFound(PythiaError):

@@ -86,6 +86,6 @@ def can_move(current: JobState, wanted: JobState) -> bool:
     return wanted in JOB_MOVES[current]
 
 
-def can_advance(current: AttemptState, wanted: AttemptState) -> bool:
-    """Whether an attempt may go from one state to the other."""
-    return wanted in ATTEMPT_MOVES[current]
+def states_before(wanted: AttemptState) -> tuple[AttemptState, ...]:
+    """The states from which an attempt may go to the wanted one."""
+    return tuple(state for state, moves in ATTEMPT_MOVES.items() if wanted in moves)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import UUID
 
 from predictor.hardware import load_gpu_types
 from scheduler.domain.offers import Offer
@@ -35,9 +34,3 @@ def list_offers(engine: Engine) -> list[Offer]:
     """The inventory as it is now."""
     with reading(engine) as session:
         return offers.enabled(session)
-
-
-def get_offer(engine: Engine, offer_id: UUID) -> Offer:
-    """One offer, or NotFound."""
-    with reading(engine) as session:
-        return offers.get(session, offer_id)

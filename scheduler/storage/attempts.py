@@ -15,7 +15,7 @@ from scheduler.domain.attempt import AttemptResult, AttemptWork
 from scheduler.domain.errors import NotFound
 from scheduler.domain.settlement import Bill
 from scheduler.domain.spec import JobSpec
-from scheduler.domain.states import AttemptState, Outcome
+from scheduler.domain.states import AttemptState, Outcome, states_before
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import Attempt, Job
@@ -112,7 +112,7 @@ def claim(session: Session, attempt_id: UUID, *, lease_token: UUID, now: datetim
         update(Attempt)
         .where(
             Attempt.id == attempt_id,
-            (Attempt.state == AttemptState.RESERVED)
+            Attempt.state.in_(states_before(AttemptState.CLAIMED))
             | ((Attempt.state == AttemptState.CLAIMED) & (Attempt.lease_expires_at <= now)),
         )
         .values(
@@ -133,7 +133,7 @@ def start(
         update(Attempt)
         .where(
             Attempt.id == attempt_id,
-            Attempt.state == AttemptState.CLAIMED,
+            Attempt.state.in_(states_before(AttemptState.STARTING)),
             Attempt.lease_token == lease_token,
         )
         .values(
@@ -152,7 +152,7 @@ def run(
         update(Attempt)
         .where(
             Attempt.id == attempt_id,
-            Attempt.state == AttemptState.STARTING,
+            Attempt.state.in_(states_before(AttemptState.RUNNING)),
             Attempt.lease_token == lease_token,
         )
         .values(
@@ -232,7 +232,7 @@ def end(session: Session, attempt_id: UUID, result: AttemptResult, *, bill: Bill
     return _moved(
         session,
         update(Attempt)
-        .where(Attempt.id == attempt_id, Attempt.state != AttemptState.ENDED)
+        .where(Attempt.id == attempt_id, Attempt.state.in_(states_before(AttemptState.ENDED)))
         .values(
             state=AttemptState.ENDED, outcome=result.outcome, ended_at=now, exit_code=result.exit_code,
             reason=result.reason, runtime_s=result.runtime_s, billed_s=bill.billed_s, cost_micros=bill.cost_micros,

@@ -63,22 +63,6 @@ def upsert(session: Session, offers: Sequence[OfferValue]) -> int:
     return len(rows)
 
 
-def withdraw_missing(session: Session, source_backend: str, kept: Sequence[tuple[str, str, str, str]]) -> int:
-    """Take offers of a backend out of use that are not among the kept keys; how many. What is held of them stays."""
-    present = {tuple(row): offer_id for offer_id, *row in session.execute(
-        select(Offer.id, *(getattr(Offer, name) for name in _KEY))
-        .where(Offer.backend == source_backend, Offer.enabled)
-    )}  # fmt: skip
-    gone = [offer_id for key, offer_id in present.items() if key not in set(kept)]
-    session.execute(
-        update(Offer)
-        .where(Offer.id.in_(gone))
-        .values(enabled=False, updated_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
-    return len(gone)
-
-
 def count(session: Session) -> int:
     """How many offers there are, used or not."""
     return session.execute(select(func.count()).select_from(Offer)).scalar_one()

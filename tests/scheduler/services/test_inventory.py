@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from predictor.facts import datasets_dir
-from scheduler.domain.errors import InvalidOffer, NotFound
-from scheduler.services.import_offers import get_offer, import_price_file, list_offers, put_offers
+from scheduler.domain.errors import InvalidOffer
+from scheduler.services.import_offers import import_price_file, list_offers, put_offers
 from scheduler.services.seed import HostGpus, seed_inventory
 from scheduler.storage.ids import new_id
 from tests.scheduler.services.conftest import Installation
@@ -51,8 +51,3 @@ def test_a_file_with_one_bad_line_changes_nothing(engine: sa.Engine, tmp_path: P
     with pytest.raises(InvalidOffer, match=r"prices\.csv line 6"):
         import_price_file(engine, bad)
     assert list_offers(engine) == []
-
-
-def test_an_unknown_offer_is_not_found(engine: sa.Engine) -> None:
-    with pytest.raises(NotFound):
-        get_offer(engine, new_id())
