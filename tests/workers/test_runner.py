@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 import workers.runner
 import workers.step
-from scheduler.dispatch import LAUNCH
+from scheduler.dispatch import LAUNCH, POLL
 from scheduler.domain.states import AttemptState, JobState, Outcome
 from scheduler.services import attempts
 from scheduler.services.cancel import cancel_job
@@ -163,6 +163,22 @@ def test_workers_away_for_a_day_find_the_job_as_it_ended(workshop: Workshop) -> 
     assert workshop.turn_until_over(job_id).state is JobState.COMPLETED
     assert workshop.events(job_id) == IN_ORDER
     assert workshop.printed(job_id) == "done\n"
+
+
+def test_a_broker_that_loses_every_doorbell_of_a_start_delays_it_and_no_more(workshop: Workshop) -> None:
+    job_id = workshop.submit(["echo", "said"])
+    workshop.relay.step(workshop.clock())
+    assert [task for task, _ in workshop.messages if task == LAUNCH] == [LAUNCH]
+    workshop.messages.clear()
+    assert workshop.turn_until_over(job_id, step_s=5).state is JobState.COMPLETED
+    assert workshop.events(job_id) == IN_ORDER
+
+
+def test_a_job_ends_though_no_poll_ever_arrives(workshop: Workshop) -> None:
+    workshop.lost = {POLL}
+    job_id = workshop.submit(["echo", "said"])
+    assert workshop.turn_until_over(job_id, step_s=1).state is JobState.COMPLETED
+    assert workshop.printed(job_id) == "said\n"
 
 
 def test_what_a_worker_could_not_release_any_more_is_tidied_up(

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scheduler.broker import QueueKind
-from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, SWEEP, Arguments
+from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, SWEEP, Arguments
 from scheduler.domain.states import FINAL_JOB_STATES, JobState
 from scheduler.services import jobs
 from scheduler.services.import_offers import put_offers
@@ -47,7 +47,8 @@ class Workshop:
     time_scale: float = 0.0
     ahead: timedelta = timedelta()
     messages: deque[tuple[str, Arguments]] = field(default_factory=deque)
-    told: list[str] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """Tasks whose messages the broker loses."""
     backends: dict[str, Backend] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,8 @@ class Workshop:
 
     def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
         """The broker: it keeps messages until a worker comes."""
-        self.messages.append((task, dict(arguments)))
+        if task not in self.lost:
+            self.messages.append((task, dict(arguments)))
 
     def submit(self, command: list[str], **changes: Any) -> UUID:
         """Submit a job for this host's CPU, unless the changes say otherwise."""
@@ -104,9 +106,8 @@ class Workshop:
             POLL: lambda attempt_id: worker.look(UUID(attempt_id)),
             SWEEP: worker.sweep,
             PLACE_WAITING: lambda: place_waiting(self.engine, know(self.predictor), now=self.clock()),
-            NOTIFY: self.told.append,
         }
-        answers[task](**arguments) if task != NOTIFY else self.told.append(arguments["job_id"])
+        answers[task](**arguments)
 
     def turn_until_over(self, job_id: UUID, *, step_s: float = 0.0, within_s: float = 30.0) -> JobView:
         """Turn until a job has ended; each turn puts the clock ahead by `step_s` besides."""
