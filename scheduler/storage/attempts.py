@@ -1,4 +1,7 @@
-"""Attempts, in transitions: each is one guarded UPDATE and says whether it was the one that moved."""
+"""Attempts, in transitions: each is one guarded UPDATE and says whether it was the one that moved.
+
+Rows are taken through a CTE with FOR UPDATE, for the reason given in `outbox`.
+"""
 
 from __future__ import annotations
 
@@ -216,10 +219,11 @@ def take_due(session: Session, *, now: datetime, again_at: datetime, limit: int)
         .order_by(Attempt.next_poll_at)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
+        .cte("due")
     )
     taken = session.execute(
         update(Attempt)
-        .where(Attempt.id.in_(due))
+        .where(Attempt.id.in_(select(due.c.id)))
         .values(next_poll_at=again_at)
         .returning(Attempt.id)
         .execution_options(synchronize_session=False)

@@ -1,4 +1,7 @@
-"""Jobs. `move` is the one function that changes a job's state, and it writes the event beside it."""
+"""Jobs. `move` is the one function that changes a job's state, and it writes the event beside it.
+
+Rows are taken through a CTE with FOR UPDATE, for the reason given in `outbox`.
+"""
 
 from __future__ import annotations
 
@@ -164,10 +167,11 @@ def take_waiting(session: Session, *, now: datetime, hold_s: float, limit: int) 
         .order_by(Job.priority.desc(), Job.id)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
+        .cte("due")
     )
     taken = session.execute(
         update(Job)
-        .where(Job.id.in_(due))
+        .where(Job.id.in_(select(due.c.id)))
         .values(next_decision_at=now + timedelta(seconds=hold_s))
         .returning(Job.id, Job.priority)
         .execution_options(synchronize_session=False)
@@ -186,10 +190,11 @@ def hurry_waiting(session: Session, *, now: datetime, limit: int) -> int:
         .order_by(Job.priority.desc(), Job.id)
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
+        .cte("waiting")
     )
     hurried = session.execute(
         update(Job)
-        .where(Job.id.in_(waiting))
+        .where(Job.id.in_(select(waiting.c.id)))
         .values(next_decision_at=now)
         .returning(Job.id)
         .execution_options(synchronize_session=False)

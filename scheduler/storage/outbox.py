@@ -1,4 +1,8 @@
-"""Doorbells that are to be rung once the transaction that wrote them has committed."""
+"""Doorbells that are to be rung once the transaction that wrote them has committed.
+
+Rows are taken through a CTE with FOR UPDATE: PostgreSQL evaluates it once, where a subquery with a LIMIT may be run
+again for every row and take more than asked.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +45,11 @@ def claim(session: Session, *, now: datetime, until: datetime, limit: int) -> li
         .order_by(OutboxMessage.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte("free")
     )
     rows = session.execute(
         update(OutboxMessage)
-        .where(OutboxMessage.id.in_(free))
+        .where(OutboxMessage.id.in_(select(free.c.id)))
         .values(claimed_until=until)
         .returning(OutboxMessage.id, OutboxMessage.task, OutboxMessage.queue, OutboxMessage.arguments)
         .execution_options(synchronize_session=False)
