@@ -24,6 +24,7 @@ from scheduler.storage.tables import DEFAULT_TENANT
 from tests.workers.conftest import leave_nothing
 from tests.workers.works import python, until
 from tests.workers.workshop import LEASE_S, Died, Workshop
+from workers.backends.base import Phase
 from workers.backends.supervised import Supervised
 from workers.supervision.status import read_status
 
@@ -192,6 +193,18 @@ def test_what_a_worker_could_not_release_any_more_is_tidied_up(
     assert (Path(handle["folder"]) / "tmp").exists()
     workshop.worker().sweep()
     assert not (Path(handle["folder"]) / "tmp").exists()
+
+
+def test_a_run_that_nobody_saw_still_tells_its_story_in_order(workshop: Workshop) -> None:
+    backend = workshop.backends["local"]
+    job_id = workshop.submit(["true"])
+    (attempt,) = workshop.attempts(job_id)
+    workshop.backends["local"] = Mortal(backend, [("after", "start")])
+    workshop.turn()
+    workshop.backends["local"] = backend
+    until(lambda: backend.poll(backend.locate(attempt.id)).phase is Phase.ENDED)
+    assert workshop.turn_until_over(job_id, step_s=1).state is JobState.COMPLETED
+    assert workshop.events(job_id) == IN_ORDER
 
 
 def test_output_of_a_long_run_is_kept_while_it_runs(workshop: Workshop) -> None:
