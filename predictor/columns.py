@@ -106,6 +106,8 @@ class TrainingColumns:
     """Cross-entropy in place: the logits exist once, without FP32 copies."""
     fused_blocks: Flags
     """Norms, rotary embedding and activation functions are fused kernels, which keep less."""
+    fused_adapters: Flags
+    """So are low-rank adapters."""
     megatron: Flags
     """Megatron's way: vocabulary-parallel loss, FP32 gradients in one buffer that lives through the step."""
     sequence_parallel: Flags

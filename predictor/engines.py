@@ -74,6 +74,11 @@ def is_known_trainer(engine: str) -> bool:
     return engine.startswith(tuple(_TRAINERS))
 
 
+def fuses_blocks(kernels: str) -> bool:
+    """True where the kernels a run names fuse norms, rotary embedding and activation functions."""
+    return any(kernel in kernels.lower() for kernel in ("foak", "liger", "unsloth", "fused"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingEngine:
     """How an engine batches, and what it keeps beside weights and cache."""

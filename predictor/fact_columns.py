@@ -120,6 +120,8 @@ class GpuColumns:
     """GPUs that NVLink joins beyond a machine (NVL72); 0 where it ends at the machine."""
     year: Floats
     is_amd: Flags
+    warp_group_matmul: Flags
+    """Matrix units that only instructions of their own generation fill: Hopper, and Blackwell of data centres."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +248,7 @@ def _gpu(gpu: GpuType) -> dict[str, float]:
         "rack_gpus": 72.0 if "NVL72" in gpu.link else 0.0,
         "year": gpu.year,
         "is_amd": gpu.vendor.casefold() == "amd",
+        "warp_group_matmul": gpu.compute_capability.startswith(("9.", "10.")),
     }
 
 

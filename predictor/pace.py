@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
+from predictor.engines import fuses_blocks
 from predictor.gather import Flags, Floats
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
@@ -109,8 +110,11 @@ class TrainingPace:
 
 
 _EAGER = TrainingPace(
-    launch_s=1.2e-3, micro_s=2e-3, step_s=28e-3, expert_launch_s=120e-6, width_bytes=30.0, mlp_bytes=7.0
+    launch_s=1.2e-3, micro_s=2e-3, step_s=28e-3, expert_launch_s=120e-6, width_bytes=90.0, mlp_bytes=7.0
 )
+"""Counted: two RMSNorms of eight small kernels, half of them in FP32 (36 each), two residual sums, rotary embedding."""
+_FUSED_WIDTH_BYTES = 24.0
+"""Counted: two fused norms, residual sums and rotary embedding, each read and written once."""
 _FUSED = TrainingPace(launch_s=400e-6, micro_s=2e-3, step_s=30e-3, expert_launch_s=0.0, width_bytes=42.0, mlp_bytes=6.0)
 _MEGATRON = replace(_FUSED, launch_s=2e-3, step_s=16e-3)
 """Transformer Engine's modules are long on the host and lean on the GPU."""
@@ -162,6 +166,8 @@ def training_pace(workload: TrainingWorkload) -> Mapping[str, float]:
 @lru_cache(maxsize=1024)
 def _trainer_numbers(engine: str, kernels: str) -> Mapping[str, float]:
     pace = next((pace for prefix, pace in _TRAINING.items() if engine.startswith(prefix)), _EAGER)
+    if pace is _EAGER and fuses_blocks(kernels):
+        pace = replace(pace, width_bytes=_FUSED_WIDTH_BYTES)
     if any(kernel in kernels for kernel in _GROUPED_EXPERTS):
         pace = replace(pace, expert_launch_s=0.0)
     return _numbers(pace)

@@ -37,10 +37,17 @@ EXPERT_SHARE = 0.45
 """Of that, what grouped products over many narrow, unevenly filled experts reach."""
 ATTENTION_SHARE = 0.48
 """Of the achievable matrix rate, what causal attention reaches, forward and backward (arXiv:2307.08691, section 4)."""
+PORTED_ATTENTION = 0.53
+"""Of that, what attention kernels of Ampere's instructions (FlashAttention-2, Triton) reach on later matrix units:
+35 % of an H100's peak against 72 % of an A100's (arXiv:2407.08608, section 1; arXiv:2307.08691, section 4.1), each
+over the card's achievable share. Transformer Engine runs cuDNN's own."""
 DEPTH = 0.4
 """Of a product's operands and results, the traffic that does not hide behind its arithmetic."""
-LORA_BYTES = 65.0
-"""Bytes moved by all adapters of a layer, per token and element of the hidden width, forward (casts, dropout, sums)."""
+ADAPTER_BYTES = 5.0
+"""Bytes moved by an adapter, per token and element of its matrix's input and output, forward: a cast and a dropout of
+the input, a sum over the output, some in FP32. Fitted on open measurements of two sources (4 to 8)."""
+FUSED_ADAPTER_BYTES = 1.5
+"""The same where one kernel does both products and the sum."""
 LOGIT_BYTES = 32.0
 """Bytes moved per logit: product, FP32 copy, softmax, loss and the way back (arXiv:2410.10989, section 3)."""
 LEAN_LOGIT_BYTES = 8.0
@@ -160,11 +167,12 @@ def _compute(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     )
     adapters = 2.0 * tokens * c.lora_parameters / split / sixteen * 3.0
     attention = tokens * keys_seen(m, np.zeros_like(tokens), c.mean_sequence) * pair_flops(m) / split
+    ported = np.where(c.gpu.warp_group_matmul & ~c.megatron, PORTED_ATTENTION, 1.0)
     head = 2.0 * tokens * head_weights(m) / layout.tp / sixteen
     return (
         (dense + experts) * passes.layers
         + adapters
-        + attention * passes.attention / (sixteen * ATTENTION_SHARE)
+        + attention * passes.attention / (sixteen * ATTENTION_SHARE * ported)
         + head * passes.head
     )
 
@@ -175,13 +183,15 @@ def _memory(c: TrainingColumns, passes: _Passes, tokens: Floats) -> Floats:
     bandwidth = memory_bytes_s(c.gpu)
     scale = c.compute_bytes / 2.0
     # sequence parallelism splits what lies between the products; plain tensor parallelism repeats it
-    width = (c.pace.width_bytes + np.where(c.full, 0.0, LORA_BYTES)) * m.layers * m.hidden
-    width = width + SORTED_BYTES * routed_width(m)
+    width = c.pace.width_bytes * m.layers * m.hidden + SORTED_BYTES * routed_width(m)
     between = width / np.where(c.megatron, layout.tp, 1.0) + c.pace.mlp_bytes * inner_width(m) / layout.tp
     eager = np.where(c.attention == EAGER_ATTENTION, SCORE_BYTES, 0.0)
     scores = eager * m.attention_layers * m.heads * c.mean_sequence / layout.tp
     logits = m.vocab / layout.tp * np.where(c.fused_loss | c.lean_loss | c.megatron, LEAN_LOGIT_BYTES, LOGIT_BYTES)
-    elementwise = tokens * ((between + scores) * scale / layout.pp * (passes.forward + 2.0) + logits)
+    adapted = np.where(c.full, 0.0, c.lora_parameters / np.maximum(c.lora_rank, 1.0))
+    adapted = adapted * m.active_parameters / m.parameters / layout.tp
+    adapters = adapted * np.where(c.fused_adapters, FUSED_ADAPTER_BYTES, ADAPTER_BYTES)
+    elementwise = tokens * ((between + adapters + scores) * scale / layout.pp * (passes.forward + 2.0) + logits)
     widened = np.where(c.quantized, c.base_bytes + UNPACK_BYTES, 0.0) * (m.block_parameters + m.expert_parameters)
     return (elementwise + widened / (layout.tp * layout.pp) * (passes.forward + 1.0)) / bandwidth
 

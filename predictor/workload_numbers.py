@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from predictor.engines import Trainer, find_serving_engine, find_trainer
+from predictor.engines import Trainer, find_serving_engine, find_trainer, fuses_blocks
 from predictor.lengths import training_lengths
 from predictor.lora import lora_parameters
 from predictor.optimizers import ADAMW, find_optimizer
@@ -45,8 +45,8 @@ _HABIT = "pure_low_precision: "
 _STEADY_SCENARIOS = ("offline", "server")
 """MLPerf's: a rate over ten minutes and 24,576 samples at least (MLPerf Inference rules, section 4)."""
 
-_FUSING_KERNELS = ("foak", "liger", "unsloth", "fused")
-_LEAN_LOSS_KERNELS = ("foak", "unsloth")
+_LEAN_KERNELS = ("foak", "unsloth")
+"""They compute the loss in place, and adapters in one kernel."""
 
 
 def training_numbers(w: TrainingWorkload) -> dict[str, float]:
@@ -89,8 +89,9 @@ def training_numbers(w: TrainingWorkload) -> dict[str, float]:
         "checkpointing": CHECKPOINTING_CODES[w.gradient_checkpointing],
         "attention": ATTENTION_CODES[w.attention],
         "fused_loss": w.fused_loss,
-        "lean_loss": kernels.lean_loss,
+        "lean_loss": kernels.lean,
         "fused_blocks": trainer.fused_kernels or kernels.fused,
+        "fused_adapters": kernels.lean,
         "megatron": trainer.megatron,
         # Megatron Core demands sequence parallelism where experts and tensors are both split
         "sequence_parallel": trainer.sequence_parallel or (trainer.megatron and w.architecture.num_moe_layers > 0),
@@ -132,7 +133,7 @@ class _Kernels:
     """What the fused kernels and plug-ins that a run names change."""
 
     fused: bool
-    lean_loss: bool
+    lean: bool
     load_quantized: bool
     """They load the quantised base themselves, and skip PEFT's preparation."""
 
@@ -141,8 +142,8 @@ class _Kernels:
 def _kernels(names: str) -> _Kernels:
     names = names.lower()
     return _Kernels(
-        fused=any(kernel in names for kernel in _FUSING_KERNELS),
-        lean_loss=any(kernel in names for kernel in _LEAN_LOSS_KERNELS),
+        fused=fuses_blocks(names),
+        lean=any(kernel in names for kernel in _LEAN_KERNELS),
         load_quantized="accelerated" in names,
     )
 

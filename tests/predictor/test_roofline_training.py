@@ -43,6 +43,27 @@ def test_full_checkpointing_costs_one_more_forward_pass_of_three() -> None:
     assert full / plain == pytest.approx(4 / 3, rel=0.03)  # the head is not computed again
 
 
+def test_long_sequences_cost_more_on_hopper_where_kernels_are_those_of_ampere() -> None:
+    """FlashAttention-2 fills 35 % of an H100; cuDNN's kernels, which Megatron runs, twice that (arXiv:2407.08608)."""
+    long = {"sequence_length": 65_536, "micro_batch_size": 1}
+
+    def ratio(engine: str) -> float:
+        a100, h100 = time_training(
+            *(question(training(**long, engine=engine), g) for g in ("A100-80GB-SXM", "H100-SXM"))
+        ).compute_s
+        return float(a100 / h100)
+
+    assert ratio("composer") < 0.75 * ratio("megatron-lm")
+
+
+def test_fused_adapters_move_less() -> None:
+    shape = {"method": "lora", "lora_rank": 16, "engine": "transformers", "sequence_length": 2048}
+    plain, fused = time_training(
+        question(training(**shape)), question(training(**shape), software={"kernels": "unsloth"})
+    ).memory_s
+    assert fused < 0.5 * plain
+
+
 def test_frozen_weights_need_no_gradient_of_their_own() -> None:
     short = {"engine": "transformers", "sequence_length": 256, "micro_batch_size": 64}  # hardly any attention
     full, lora = time_training(
