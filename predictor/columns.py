@@ -15,7 +15,14 @@ from predictor.errors import InvalidWorkload
 from predictor.fact_columns import GpuColumns, LayoutColumns, ModelColumns, gpu_columns, layout_columns, model_columns
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats, as_columns, gather, per_row
-from predictor.pace import ServingPaceColumns, TrainingPaceColumns, serving_pace, training_pace
+from predictor.pace import (
+    NEW_CARD_YEAR,
+    ServingPaceColumns,
+    TrainingPaceColumns,
+    serving_pace,
+    serving_pace_of_new_cards,
+    training_pace,
+)
 from predictor.rates import matrix_tflops
 from predictor.words import Attention, Checkpointing, VramMetric
 from predictor.workload import InferenceWorkload, TrainingWorkload
@@ -201,12 +208,16 @@ def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
     _check_kind(workloads, questions, "inference")
     gpu = gpu_columns([question.gpu for question in questions])
     said = gather(workloads, inference_numbers)
+    pace = gather(workloads, serving_pace)
+    if (new := gpu.year >= NEW_CARD_YEAR).any():
+        on_new = gather(workloads, serving_pace_of_new_cards)
+        pace = {name: np.where(new, on_new[name], pace[name]) for name in pace}
     numbers: dict[str, object] = dict(said)
     numbers |= {
         "model": model_columns([workload.architecture for workload in workloads]),
         "gpu": gpu,
         "layout": layout_columns(questions, gpu),
-        "pace": as_columns(ServingPaceColumns, gather(workloads, serving_pace)),
+        "pace": as_columns(ServingPaceColumns, pace),
         "metric": _metrics(questions),
         "compute_tflops": matrix_tflops(gpu, said["precision"], weights_only=True),
     }

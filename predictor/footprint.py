@@ -21,11 +21,15 @@ class Footprint:
     """GiB on the fullest GPU, one cell per question; the six parts add up to `peak_gib`."""
 
     weights: Floats
+    """With what is gathered for a pass where they are sharded."""
     gradients: Floats
     optimizer: Floats
+    """States, masters, and the temporary of a step where the step is the peak."""
     activations: Floats
+    """0 where the optimizer step is the peak; in inference the working memory of a pass."""
     kv_cache: Floats
     overhead: Floats
+    """What the caching allocator holds back (reserved, driver), context and communication buffers (driver)."""
     need_gib: Floats
     """What the card must offer: the driver's reading without a cache that merely grows into free memory."""
     batch: Floats

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from predictor.engines import fuses_blocks
 from predictor.gather import Flags, Floats
+from predictor.words import Precision
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
 
@@ -51,6 +52,9 @@ _UNDATED_VLLM = ServingPace(
     step_s=1.6e-3, sequence_s=10e-6, layer_s=55e-6, matrix_share=0.7, memory_share=0.95, cache_share=0.8
 )
 """Half way between the two: what does not say its version is often of 2023 and 2024."""
+
+NEW_CARD_YEAR = 2024.0
+"""Cards of this year and later were never served by the first vLLM."""
 
 _SERVING = {
     "vllm": _VLLM,
@@ -149,13 +153,19 @@ class TrainingPaceColumns:
 
 def serving_pace(workload: InferenceWorkload) -> Mapping[str, float]:
     """The pace of a workload's engine by field name, matched by prefix."""
-    return _engine_numbers(workload.engine, workload.software.version)
+    undated = _VLLM if workload.precision is Precision.FP4 else _UNDATED_VLLM  # a format of 2025
+    return _engine_numbers(workload.engine, workload.software.version, undated)
+
+
+def serving_pace_of_new_cards(workload: InferenceWorkload) -> Mapping[str, float]:
+    """The same on a card from `NEW_CARD_YEAR` on: software that runs there is not older, dated or not."""
+    return _engine_numbers(workload.engine, workload.software.version, _VLLM)
 
 
 @lru_cache(maxsize=1024)
-def _engine_numbers(engine: str, version: str) -> Mapping[str, float]:
+def _engine_numbers(engine: str, version: str, undated: ServingPace) -> Mapping[str, float]:
     pace = next((pace for prefix, pace in _SERVING.items() if engine.startswith(prefix)), _VLLM)
-    return _numbers(_dated_vllm(version) if engine.startswith("vllm") else pace)
+    return _numbers(_dated_vllm(version, undated) if engine.startswith("vllm") else pace)
 
 
 def training_pace(workload: TrainingWorkload) -> Mapping[str, float]:
@@ -177,9 +187,9 @@ def _numbers(pace: ServingPace | TrainingPace) -> Mapping[str, float]:
     return MappingProxyType(asdict(pace))
 
 
-def _dated_vllm(version: str) -> ServingPace:
+def _dated_vllm(version: str, undated: ServingPace) -> ServingPace:
     """The pace before or since the second scheduler (0.8, March 2025), which took the host out of the GPU's way."""
     if not version:
-        return _UNDATED_VLLM
+        return undated
     found = re.search(r"(\d+)\.(\d+)", version)
     return _FIRST_VLLM if found and (int(found[1]), int(found[2])) < (0, 8) else _VLLM

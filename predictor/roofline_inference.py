@@ -23,11 +23,17 @@ class InferenceTime:
 
     runtime_s: Floats
     prefill_s: Floats
+    """Reading prompts."""
     decode_s: Floats
+    """Generating all tokens but the first of each answer."""
     compute_s: Floats
+    """In kernels that arithmetic bounds."""
     memory_s: Floats
+    """In kernels that device memory bounds: weights and cache read for few sequences, everything elementwise."""
     communication_s: Floats
+    """Between GPUs."""
     overhead_s: Floats
+    """Launches, scheduling and sampling while the GPUs wait."""
     tokens_per_second: Floats
     """Generated, over the whole layout; 0 for jobs that only read prompts."""
 

@@ -84,6 +84,7 @@ class TrainingTime:
     communication_s: Floats
     """What is not hidden behind the work."""
     overhead_s: Floats
+    """Launches that are not hidden, and the host's part of a step."""
     bubble_s: Floats
     """Pipeline stages waiting for the first and the last micro batch."""
 

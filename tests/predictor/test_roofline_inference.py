@@ -89,6 +89,18 @@ def test_layers_spread_over_cards_do_not_speed_up_one_sequence() -> None:
         assert seconds(engine, 4) >= seconds(engine, 1)
 
 
+def test_undated_vllm_is_no_older_than_the_card_it_runs_on() -> None:
+    def ratio(gpu: str) -> float:
+        asked = inference(engine="vllm")
+        undated, current = (
+            time_inference(question(asked, gpu, software={"version": said})).overhead_s[0] for said in ("", "0.10.0")
+        )
+        return float(undated / current)
+
+    assert ratio("B200") == 1.0
+    assert ratio("A100-80GB-SXM") > 1.3
+
+
 def test_a_benchmark_of_ten_minutes_reports_a_rate_without_ramp_or_tail() -> None:
     """300 requests at 256 in flight: a full round and a poor one, unless they are a share of a long run."""
     asked = inference(num_requests=300, input_length=294, output_length=292, max_batch_size=256)
