@@ -19,10 +19,10 @@ from predictor.gather import Flags, Floats
 LAYER_SLACK = 0.27
 """Of the memory one layer works in, what stays cached beside it (driver minus allocated readings, A100)."""
 
-VARIED_SLACK = 1.5
+VARIED_SLACK = 1.25
 """Of the memory one layer or the loss works in, what stays cached beside it where lengths vary: a new length asks for
-blocks that no freed one fits. Fitted on open measurements (A100): 1.25 on runs read as a mean over GPUs, 2 to 2.5 on
-single GPUs; software that empties the cache between steps has none of it."""
+blocks that no freed one fits. Fitted on open measurements (A100), whose best is 1 for runs read as a mean over GPUs, 2 on
+single GPUs, and nothing where software empties the cache between steps."""
 
 UNAVOIDABLE = 0.25
 """Of the allocator's slack, what is still there when memory runs out and everything free has been given back."""
