@@ -21,7 +21,7 @@ LAYER_SLACK = 0.27
 
 VARIED_SLACK = 1.25
 """Of the memory one layer or the loss works in, what stays cached beside it where lengths vary: a new length asks for
-blocks that no freed one fits. Fitted on open measurements (A100), whose best is 1 for runs read as a mean over GPUs, 2 on
+blocks that no freed one fits. Fitted on open measurements (A100): the best is 1 for runs read as a mean over GPUs, 2 on
 single GPUs, and nothing where software empties the cache between steps."""
 
 UNAVOIDABLE = 0.25
