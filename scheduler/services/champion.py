@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from predictor.bundle import from_blob, load_bundle
+from predictor.bundle import Bundle, from_blob, load_bundle
+from predictor.errors import InvalidBundle
 from predictor.forecast import Forecast, Question
 from predictor.model import Predictor as BundlePredictor
 from predictor.model import load_default_predictor
@@ -60,9 +61,19 @@ class ChampionPredictor:
             if version == self._version:
                 return
             blob = None if version is None else models.bundle(session, version)
-        self._current = load_default_predictor() if blob is None else BundlePredictor(from_blob(blob))
+        self._current = load_default_predictor() if blob is None else BundlePredictor(readable_or_shipped(blob))
         self._version = version
         log.info("follows the champion", version=self._current.version)
+
+
+def readable_or_shipped(blob: bytes) -> Bundle:
+    """A stored bundle, or the shipped one where this version of Pythia cannot read it: an upgrade must not end all
+    forecasts until the next training."""
+    try:
+        return from_blob(blob)
+    except InvalidBundle as error:
+        log.warning("fell back to the shipped bundle", reason=str(error))
+        return load_bundle()
 
 
 def champion_predictor(engine: Engine, settings: Settings) -> Predictor:

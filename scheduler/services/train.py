@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from predictor.bundle import Bundle, from_blob, load_bundle, to_blob
+from predictor.bundle import Bundle, load_bundle, to_blob
 from predictor.comparison import compare
 from predictor.errors import NotEnoughData, PythiaError
 from predictor.hardware import GpuCatalogue
@@ -19,6 +19,7 @@ from predictor.telemetry import Observation, read_observation
 from predictor.training import train
 from predictor.workload_spec import ModelSource
 from scheduler.domain.errors import NotBetter
+from scheduler.services.champion import readable_or_shipped
 from scheduler.services.models import promote_model
 from scheduler.storage import models, observations
 from scheduler.storage.engine import Engine, reading, transaction
@@ -60,7 +61,7 @@ def train_from_database(
         version = models.champion_version(session)
         blob = None if version is None else models.bundle(session, version)
         seen, left_out = _read(observations.every_body(session, tenant_id), gpus, known_models)
-    champion = load_bundle() if blob is None else from_blob(blob)
+    champion = load_bundle() if blob is None else readable_or_shipped(blob)
     learned = [one for one in seen if not is_held_out(one)]
     held_out = [one for one in seen if is_held_out(one)]
     if not learned or not held_out:
@@ -72,7 +73,8 @@ def train_from_database(
         learned, seed=SEED, created=now.date().isoformat(), git_revision=git_revision, base=champion, metrics={}
     )
     verdict = compare(champion, challenger, held_out)
-    comparison = {**verdict.to_json(), "champion": champion.version}
+    # the one it would replace, even where that cannot be read any more and the shipped bundle stood in for it
+    comparison = {**verdict.to_json(), "champion": version or champion.version}
     _keep(engine, challenger, comparison, now)
     promoted = _promote_if_better(engine, challenger.version, now)
     with reading(engine) as session:

@@ -181,6 +181,17 @@ def test_an_earlier_champion_may_come_back(engine: sa.Engine) -> None:
     assert [one.version for one in list_models(engine) if one.champion] == ["old"]
 
 
+def test_a_champion_that_cannot_be_read_any_more_leaves_the_shipped_bundle_and_can_be_replaced(
+    engine: sa.Engine,
+) -> None:
+    with transaction(engine) as session:
+        store.add(session, version="old", bundle=b"damaged", rows=0, metrics={}, comparison=None, now=NOW)
+        store.promote(session, "old", NOW)
+    assert ChampionPredictor(engine).version == load_default_predictor().version
+    imported(engine, [row(number) for number in range(80)])
+    assert trained(engine).promoted
+
+
 def test_too_little_to_learn_from_is_said(engine: sa.Engine) -> None:
     with pytest.raises(NotEnoughData, match="too few"):
         trained(engine)
