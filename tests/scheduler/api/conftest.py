@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from scheduler.api.app import create_app
-from scheduler.api.context import ApiContext
 from scheduler.services.api_keys import make_key
-from scheduler.services.import_offers import put_offers
-from scheduler.services.knowledge import Predictor, know
+from scheduler.services.knowledge import Predictor
 from scheduler.storage.engine import Engine, make_engine
 from scheduler.storage.tables import DEFAULT_TENANT
-from tests.support.offers import make_offer
+from tests.support.api import World, small_api
 from tests.support.postgres import PostgresServer
 from tests.support.predictor import FixedPredictor
-
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class World:
-    """What the API sees of the world, for a test to change."""
-
-    now: datetime = NOW
-    broker: bool = True
-
-    def clock(self) -> datetime:
-        """The time, as the test set it."""
-        return self.now
-
-    def later(self, **passed: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(**passed)
 
 
 @pytest.fixture
@@ -64,15 +41,8 @@ def predictor() -> Predictor:
 @pytest.fixture
 def client(engine: Engine, world: World, predictor: Predictor) -> Iterator[TestClient]:
     """A client with a key, and an inventory of two small offers."""
-    put_offers(engine, [
-        make_offer("H100-SXM", 3.0, capacity_gpus=8),
-        make_offer("L40S", 1.0, capacity_gpus=2, node_gpus=2, sold_gpus=(1, 2), country="US", provider_hq="US"),
-    ])  # fmt: skip
-    context = ApiContext(
-        engine=engine, knowledge=know(predictor), broker_answers=lambda: world.broker, clock=world.clock
-    )
     key = make_key(engine, DEFAULT_TENANT, "test")
-    with TestClient(create_app(context), raise_server_exceptions=False) as client:
+    with TestClient(small_api(engine, predictor, world), raise_server_exceptions=False) as client:
         client.headers["Authorization"] = f"Bearer {key}"
         yield client
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from scheduler.storage.engine import Engine
-from tests.scheduler.api.conftest import World
+from tests.support.api import World
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ SEEDS: list[dict[str, Any]] = [
         "name": "a", "workload": {
             "type": "training", "method": "qlora", "model": "meta-llama/Llama-3.1-8B", "precision": "bf16",
             "sequence_length": 512, "micro_batch_size": 1, "global_batch_size": 8, "num_samples": 10,
-            "optimizer": "adamw", "gradient_checkpointing": "full", "attention": "flash", "lora_rank": 8, "lora_target_modules": ["q_proj"],
+            "optimizer": "adamw", "gradient_checkpointing": "full", "attention": "flash", "lora_rank": 8,
+            "lora_target_modules": ["q_proj"],
             "quantization": "nf4", "engine": "trl",
         },
         "run": {"command": ["true"], "env": {"A": "b"}, "working_dir": "/"},

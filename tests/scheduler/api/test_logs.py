@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
-import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from scheduler.cli.client import Client, SentEvent
@@ -18,7 +16,7 @@ from scheduler.domain.attempt import AttemptResult, LogChunk
 from scheduler.domain.states import Outcome
 from scheduler.services import attempts
 from scheduler.storage.engine import Engine
-from tests.scheduler.api.conftest import World
+from tests.support.api import World, served
 
 
 class Run:
@@ -59,18 +57,9 @@ def run(client: TestClient, engine: Engine, world: World, spec: dict[str, Any]) 
 @pytest.fixture
 def server(client: TestClient) -> Iterator[Client]:
     """The same API behind a real socket: a test client would collect a stream before showing any of it."""
-    config = uvicorn.Config(client.app, port=0, log_level="error", timeout_graceful_shutdown=1)
-    live = uvicorn.Server(config)
-    thread = threading.Thread(target=live.run, daemon=True)
-    thread.start()
-    while not live.started:
-        time.sleep(0.01)
-    port = live.servers[0].sockets[0].getsockname()[1]
     key = str(client.headers["Authorization"]).removeprefix("Bearer ")
-    with Client(f"http://127.0.0.1:{port}", key) as connected:
+    with served(cast(FastAPI, client.app)) as url, Client(url, key) as connected:
         yield connected
-    live.should_exit = True
-    thread.join(10)
 
 
 def texts(events: list[SentEvent]) -> list[str]:

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from scheduler.storage import models
 from scheduler.storage.engine import Engine, transaction
-from tests.scheduler.api.conftest import NOW
+from tests.support.api import NOW
 
 
 @pytest.fixture
