@@ -27,6 +27,8 @@ from scheduler.storage.engine import make_engine
 
 _API_CONNECTIONS = 10
 _BROKER_PATIENCE_S = 2.0
+_LAST_ANSWERS_S = 3
+"""Whoever follows a job's logs keeps a connection open for ever; asked to stop, the API waits for them this long."""
 
 
 def utc_now() -> datetime:
@@ -60,7 +62,14 @@ def broker_answers(broker: Broker) -> bool:
 
 def run_api(settings: Settings) -> None:
     """Serve HTTP until told to stop."""
-    uvicorn.run(make_app(settings), host=settings.host, port=settings.port, log_config=None, access_log=False)
+    uvicorn.run(
+        make_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+    )
 
 
 def run_relay(settings: Settings) -> None:
