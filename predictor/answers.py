@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
+from predictor.assumptions import arithmetic_assumptions
 from predictor.errors import NotEnoughData
 from predictor.footprint import Footprint
 from predictor.forecast import Breakdown, Forecast, Question, Spread, Vram
@@ -18,7 +19,7 @@ from predictor.quantiles import Bands
 from predictor.startup import inference_startup_s, training_startup_s
 from predictor.telemetry import Observation
 from predictor.words import Basis
-from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload
+from predictor.workload import CustomWorkload
 
 CUSTOM_STARTUP_S = 0.0
 """A custom job is measured from its first process to its last, so its start is part of its runtime."""
@@ -52,7 +53,7 @@ def training_forecasts(
         rates=_spreads(tokens / high, tokens / middle, tokens / low),
         startup=training_startup_s(a.columns),
         batches=[None] * len(questions),
-        notes=[_training_notes(question) for question in questions],
+        notes=_notes(questions, a.footprint.batch),
         details=_details(
             step_time_s=time.step_time_s,
             compute_s=time.compute_s,
@@ -82,7 +83,7 @@ def inference_forecasts(
         rates=[rate if rate.p50 > 0 else None for rate in rates],  # a job that only reads prompts generates nothing
         startup=inference_startup_s(a.columns),
         batches=batches,
-        notes=[_inference_notes(question, batch) for question, batch in zip(questions, batches, strict=True)],
+        notes=_notes(questions, a.footprint.batch),
         details=_details(
             runtime_s=time.runtime_s,
             prefill_s=time.prefill_s,
@@ -212,20 +213,8 @@ def _details(**columns: Floats) -> list[Mapping[str, float]]:
     ]
 
 
-def _training_notes(question: Question) -> tuple[str, ...]:
-    assert isinstance(question.workload, TrainingWorkload)  # noqa: S101 - the caller sorted the questions by kind
-    return (*question.workload.assumptions, *_network_note(question))
-
-
-def _inference_notes(question: Question, batch: int) -> tuple[str, ...]:
-    assert isinstance(question.workload, InferenceWorkload)  # noqa: S101 - as above
-    notes = (*question.workload.assumptions, *_network_note(question))
-    if question.workload.max_batch_size is None:
-        return (*notes, f"max_batch_size: {batch} (chosen for this layout)")
-    return notes
-
-
-def _network_note(question: Question) -> tuple[str, ...]:
-    if question.interconnect_gbps is None and question.layout.gpu_count > question.node_gpus:
-        return ("interconnect_gbps: the usual of such machines",)
-    return ()
+def _notes(questions: Sequence[Question], batch: Floats) -> list[tuple[str, ...]]:
+    return [
+        (*question.workload.assumptions, *arithmetic_assumptions(question, size))
+        for question, size in zip(questions, batch.tolist(), strict=True)
+    ]

@@ -13,6 +13,7 @@ from predictor.forecast import Question
 from predictor.gather import Flags, Floats
 from predictor.roofline_inference import InferenceTime, inference_roofline
 from predictor.roofline_training import TrainingTime, training_roofline
+from predictor.software import SoftwareColumns, software_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class TrainingArithmetic:
     """Training questions, one array cell each."""
 
     columns: TrainingColumns
+    software: SoftwareColumns
     footprint: Footprint
     time: TrainingTime
 
@@ -29,6 +31,7 @@ class InferenceArithmetic:
     """Inference questions, one array cell each."""
 
     columns: InferenceColumns
+    software: SoftwareColumns
     footprint: Footprint
     time: InferenceTime
 
@@ -42,7 +45,10 @@ def training_arithmetic(questions: Sequence[Question], *, last_stage: Flags | No
     """Footprint and roofline of training questions; memory of the last pipeline stage where `last_stage` is set."""
     columns = training_columns(questions)
     return TrainingArithmetic(
-        columns=columns, footprint=training_footprint(columns, last_stage), time=training_roofline(columns)
+        columns=columns,
+        software=software_columns(questions),
+        footprint=training_footprint(columns, last_stage),
+        time=training_roofline(columns),
     )
 
 
@@ -50,4 +56,9 @@ def inference_arithmetic(questions: Sequence[Question]) -> InferenceArithmetic:
     """Footprint and roofline of inference questions, at the batch asked or the one that memory allows."""
     columns = inference_columns(questions)
     footprint = inference_footprint(columns)
-    return InferenceArithmetic(columns=columns, footprint=footprint, time=inference_roofline(columns, footprint.batch))
+    return InferenceArithmetic(
+        columns=columns,
+        software=software_columns(questions),
+        footprint=footprint,
+        time=inference_roofline(columns, footprint.batch),
+    )

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from predictor.gather import Flags, Floats
 
-
 NO_TREES = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx={last}\n\nend of trees\n"
 """LightGBM text of a model that says zero; LightGBM itself refuses to fit rows that are all alike."""
 

@@ -91,7 +91,8 @@ def make_bundle(
     """Write what was learned as files; `created` is a date such as 2026-11-26."""
     files: dict[str, bytes] = {}
     for task, correction in corrections.items():
-        files[f"{task}.txt"] = correction.text.encode()
+        files[f"{task}-habits.txt"] = correction.habits.text.encode()
+        files[f"{task}-particulars.txt"] = correction.particulars.text.encode()
         files[f"{task}.json"] = _json(correction.to_json())
     for kind, model in kinds.items():
         files[f"{_kind_stem(kind)}.txt"] = model.text.encode()
@@ -179,7 +180,11 @@ def from_blob(blob: bytes) -> Bundle:
 
 
 def _correction(task: Task, files: Mapping[str, bytes], manifest: Manifest) -> Correction:
-    return Correction.from_json(_object(f"{task}.json", files, manifest), _text(f"{task}.txt", files, manifest))
+    return Correction.from_json(
+        _object(f"{task}.json", files, manifest),
+        _text(f"{task}-habits.txt", files, manifest),
+        _text(f"{task}-particulars.txt", files, manifest),
+    )
 
 
 def _kind(kind: str, files: Mapping[str, bytes], manifest: Manifest) -> KindModel:

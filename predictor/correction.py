@@ -40,6 +40,17 @@ class Trust:
         """The share for each row."""
         return self.far + (self.near - self.far) / (1.0 + (distance / self.distance) ** 2)
 
+    def to_json(self) -> dict[str, float]:
+        return {"near": self.near, "far": self.far, "distance": self.distance}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Trust:
+        """Raises KeyError, TypeError or ValueError where `raw` is not what `to_json` wrote."""
+        trust = cls(near=float(raw["near"]), far=float(raw["far"]), distance=float(raw["distance"]))
+        if not (0.0 <= trust.far <= trust.near <= 1.0 and trust.distance > 0.0):
+            raise ValueError(f"a trust of {trust.near} near and {trust.far} far cannot be")
+        return trust
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrected:
@@ -63,15 +74,27 @@ def uncorrected(count: int) -> Corrected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
-    """Trees that correct the arithmetic of one task, with the data they stand on."""
+class Layer:
+    """Trees over some columns of a task, and how far to trust them."""
 
-    task: Task
     trees: Trees
     text: str
     """The trees as LightGBM writes them."""
-    domain: Domain
     trust: Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What corrects the arithmetic of one task, with the data it stands on.
+
+    The habits of software and cards are learned first and hold far from the data; what they leave is learned
+    from all columns, model and layout among them, and holds near.
+    """
+
+    task: Task
+    habits: Layer
+    particulars: Layer
+    domain: Domain
     calibration: Calibration
     rows: int
     configurations: int
@@ -81,43 +104,47 @@ class Correction:
         table = self.task.features
         distance = self.domain.distance(rows[:, table.fixed])
         beyond = self.domain.beyond(rows[:, table.growing])
-        share = self.trust.at(distance)
+        near, far = self.particulars.trust.at(distance), self.habits.trust.at(distance)
+        # the shares depend on fixed features alone, and the trees never fall along the growing ones: so neither
+        # does their product, and a forecast keeps the order of its arithmetic
+        shift = far * self.habits.trees.predict(rows[:, table.habits]) + near * self.particulars.trees.predict(rows)
         return Corrected(
-            # the share depends on fixed features alone, and the trees never fall along the growing ones:
-            # so neither does their product, and a forecast keeps the order of its arithmetic
-            shift=share * self.trees.predict(rows),
+            shift=shift,
             distance=distance,
             beyond=beyond,
-            learned=share >= LEAST_SAY,
+            learned=np.maximum(near, far) >= LEAST_SAY,
             in_domain=(distance <= self.domain.reach) & (beyond <= BEYOND_KNOWN),
         )
 
     def to_json(self) -> dict[str, object]:
-        """All but the trees, which are a file of their own."""
+        """All but the trees, which are files of their own."""
         return {
             "task": str(self.task),
             "features": self.task.features.hash,
             "rows": self.rows,
             "configurations": self.configurations,
-            "trust": {"near": self.trust.near, "far": self.trust.far, "distance": self.trust.distance},
+            "habits": self.habits.trust.to_json(),
+            "particulars": self.particulars.trust.to_json(),
             "calibration": self.calibration.to_json(),
             "domain": self.domain.to_json(),
         }
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any], text: str) -> Correction:
+    def from_json(cls, raw: Mapping[str, Any], habits: str, particulars: str) -> Correction:
+        """Raises InvalidBundle where the parts do not belong together."""
         try:
             task = Task(raw["task"])
             if raw["features"] != task.features.hash:
                 raise InvalidBundle(
-                    f"the bundle's {task} has other features than this Pythia; train again with `pythia train`"
+                    f"the bundle's {task} has other features than this Pythia: run `pythia train` again"
                 )
             correction = cls(
                 task=task,
-                trees=Trees(text),
-                text=text,
+                habits=Layer(trees=Trees(habits), text=habits, trust=Trust.from_json(raw["habits"])),
+                particulars=Layer(
+                    trees=Trees(particulars), text=particulars, trust=Trust.from_json(raw["particulars"])
+                ),
                 domain=Domain.from_json(raw["domain"]),
-                trust=Trust(**{name: float(raw["trust"][name]) for name in ("near", "far", "distance")}),
                 calibration=Calibration.from_json(raw["calibration"]),
                 rows=int(raw["rows"]),
                 configurations=int(raw["configurations"]),
@@ -126,10 +153,10 @@ class Correction:
             raise InvalidBundle(f"what was learned of a task is unreadable ({error})") from None
         table = task.features
         fits = (
-            correction.trees.features == len(table.names)
+            correction.habits.trees.features == len(table.habits)
+            and correction.particulars.trees.features == len(table.names)
             and len(correction.domain.scales) == len(table.fixed)
             and len(correction.domain.largest) == len(table.growing)
-            and correction.trust.distance > 0
         )
         if not fits:
             raise InvalidBundle(f"the bundle's {task} does not fit its own features")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
 from predictor.columns import ALLOCATED, DRIVER, RESERVED, STATED
 from predictor.gather import Floats
+from predictor.software import UNSAID
 
 
 class Role(StrEnum):
@@ -37,6 +38,8 @@ class Feature:
     name: str
     role: Role
     read: Callable[[Any], Floats]
+    habit: bool = False
+    """Says how software and cards behave rather than which job runs: what it teaches holds for models never seen."""
 
 
 class FeatureTable:
@@ -47,11 +50,13 @@ class FeatureTable:
         self.names = tuple(feature.name for feature in features)
         self.fixed = self._places(Role.FIXED)
         self.growing = self._places(Role.GROWING)
+        self.habits = tuple(place for place, feature in enumerate(features) if feature.habit)
+        self.all = tuple(range(len(features)))
 
     @property
     def hash(self) -> str:
         """Changes whenever a column is added, renamed, moved or given another role."""
-        said = "\n".join(f"{feature.name}\t{feature.role}" for feature in self.features)
+        said = "\n".join(f"{feature.name}\t{feature.role}\t{feature.habit}" for feature in self.features)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def rows(self, arithmetic: TrainingArithmetic | InferenceArithmetic) -> Floats:
@@ -77,6 +82,10 @@ def _growing(name: str, read: Callable[[Any], Floats]) -> Feature:
 
 def _split(name: str, read: Callable[[Any], Floats]) -> Feature:
     return Feature(name, Role.SPLIT, read)
+
+
+def _habits(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    return tuple(replace(feature, habit=True) for feature in features)
 
 
 _MODEL = (
@@ -120,6 +129,7 @@ _METHOD = (
     _split("fused loss", lambda x: 1.0 * x.columns.fused_loss),
     _split("lean loss", lambda x: 1.0 * x.columns.lean_loss),
     _split("fused blocks", lambda x: 1.0 * x.columns.fused_blocks),
+    _split("lengths vary", lambda x: 1.0 * x.columns.varied),
     _split("master bytes", lambda x: x.columns.master_bytes),
     _split("gradient bytes", lambda x: x.columns.gradient_bytes),
 )
@@ -133,12 +143,18 @@ _CARD = (
     _split("achievable share", lambda x: x.columns.gpu.achievable_fraction),
 )
 
+_SOFTWARE = (
+    _split("generation", lambda x: x.software.generation),
+    _split("generation known", lambda x: 1.0 * (x.software.generation != UNSAID)),
+    _split("latency bound", lambda x: x.software.latency_bound),
+    _split("static batches", lambda x: x.software.static),
+)
+
 TRAINING_MEMORY = FeatureTable(
     *_MODEL,
-    *_METRIC,
-    *_METHOD,
+    *_habits(_METRIC),
+    *_habits(_METHOD),
     *_TRAINING_LAYOUT,
-    _split("log weights", lambda x: _log(x.footprint.weights)),
     _growing("log micro batch", lambda x: _log(x.columns.micro_batch)),
     _growing("log sequence", lambda x: _log(x.columns.sequence)),
     _growing("log lora rank", lambda x: _log(x.columns.lora_rank, 1.0)),
@@ -148,11 +164,15 @@ TRAINING_MEMORY = FeatureTable(
 
 INFERENCE_MEMORY = FeatureTable(
     *_MODEL,
-    *_METRIC,
+    *_habits(_METRIC),
     *_LAYOUT,
-    _fixed("weight bytes", lambda x: x.columns.weight_bytes),
-    _fixed("paged", lambda x: 4.0 * x.columns.paged),
-    _fixed("keeps prompt logits", lambda x: 1.0 * x.columns.keeps_prompt_logits),
+    *_habits(
+        (
+            _fixed("weight bytes", lambda x: x.columns.weight_bytes),
+            _fixed("paged", lambda x: 4.0 * x.columns.paged),
+            _fixed("keeps prompt logits", lambda x: 1.0 * x.columns.keeps_prompt_logits),
+        )
+    ),
     _split("log weights", lambda x: _log(x.footprint.weights)),
     _growing("log batch", lambda x: _log(x.batch)),
     _growing("log input", lambda x: _log(x.columns.input, 1.0)),
@@ -163,9 +183,10 @@ INFERENCE_MEMORY = FeatureTable(
 
 TRAINING_TIME = FeatureTable(
     *_MODEL,
-    *_METHOD,
+    *_habits(_METHOD),
     *_TRAINING_LAYOUT,
-    *_CARD,
+    *_habits(_CARD),
+    *_habits(_SOFTWARE[:2]),
     _fixed("log machines", lambda x: _log(x.columns.layout.nodes)),
     _growing("log micro batch", lambda x: _log(x.columns.micro_batch)),
     _growing("log sequence", lambda x: _log(x.columns.sequence)),
@@ -177,18 +198,23 @@ TRAINING_TIME = FeatureTable(
 INFERENCE_TIME = FeatureTable(
     *_MODEL,
     *_LAYOUT,
-    *_CARD,
-    _fixed("log weight bytes", lambda x: _log(x.columns.weight_bytes)),
-    _fixed("cache bytes", lambda x: x.columns.cache_bytes),
-    _fixed("log engine step", lambda x: _log(x.columns.pace.step_s, 1e-6)),
-    _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
+    *_habits(_CARD),
+    *_habits(_SOFTWARE),
+    *_habits(
+        (
+            _fixed("log weight bytes", lambda x: _log(x.columns.weight_bytes)),
+            _fixed("cache bytes", lambda x: x.columns.cache_bytes),
+            _fixed("log engine step", lambda x: _log(x.columns.pace.step_s, 1e-6)),
+            _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
+            _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
+            _split("log prefill share", lambda x: _log(x.time.prefill_s / x.time.runtime_s)),
+            _split("compute share", lambda x: x.time.compute_s / x.time.runtime_s),
+            _split("memory share", lambda x: x.time.memory_s / x.time.runtime_s),
+            _split("communication share", lambda x: x.time.communication_s / x.time.runtime_s),
+        )
+    ),
     _split("log batch", lambda x: _log(x.batch)),
-    _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
     _split("log rounds", lambda x: _log(x.columns.requests / np.maximum(x.batch, 1.0))),
-    _split("log prefill share", lambda x: _log(x.time.prefill_s / x.time.runtime_s)),
-    _split("compute share", lambda x: x.time.compute_s / x.time.runtime_s),
-    _split("memory share", lambda x: x.time.memory_s / x.time.runtime_s),
-    _split("communication share", lambda x: x.time.communication_s / x.time.runtime_s),
     _split("log input", lambda x: _log(x.columns.input, 1.0)),
     _split("log output", lambda x: _log(x.columns.output, 1.0)),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from predictor.boosting import Boosting, boost
 from predictor.bundle import Bundle, Source, make_bundle
 from predictor.calibration import calibrate
-from predictor.correction import Correction, Trust
+from predictor.correction import Correction, Layer, Trust
 from predictor.domain import describe
 from predictor.errors import NotEnoughData
 from predictor.features import Task
@@ -35,15 +35,28 @@ REFERENCES = {
 }
 """Vectors kept for distances; 2,000 in all."""
 
-SETTINGS: Mapping[Task, Boosting] = {
-    Task.TRAINING_MEMORY: Boosting(trees=250),
-    Task.INFERENCE_MEMORY: Boosting(trees=120),
-    Task.TRAINING_TIME: Boosting(trees=250),
-    Task.INFERENCE_TIME: Boosting(trees=350, leaves=32),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the two layers of a task are grown."""
+
+    habits: Boosting
+    particulars: Boosting
+
+
+SETTINGS: Mapping[Task, Settings] = {
+    Task.TRAINING_MEMORY: Settings(habits=Boosting(trees=100, leaves=8), particulars=Boosting(trees=200)),
+    Task.INFERENCE_MEMORY: Settings(habits=Boosting(trees=40, leaves=8), particulars=Boosting(trees=100)),
+    Task.TRAINING_TIME: Settings(habits=Boosting(trees=100, leaves=8), particulars=Boosting(trees=200, width=0.05)),
+    Task.INFERENCE_TIME: Settings(
+        habits=Boosting(trees=100, leaves=8, min_rows=40, ridge=20.0),
+        particulars=Boosting(trees=300, leaves=32),
+    ),
 }
 
 _FOLDS = {"configuration": 4, "family": 4, "gpu_type": 4, "site": 6}
 _HELD_OUT_REFERENCES = 600
+_NEAREST = 0.05  # distance below which two settings are the same for all we know
 
 
 def train(
@@ -88,34 +101,51 @@ def sources_of(observations: Sequence[Observation]) -> tuple[Source, ...]:
     return tuple(Source(name=name, licence=licence, rows=rows) for (name, licence), rows in sorted(counted.items()))
 
 
-def fit(task: Task, found: Samples, *, seed: int, settings: Boosting | None = None) -> Correction:
+def fit(task: Task, found: Samples, *, seed: int) -> Correction:
     """Learn one task: the trees on all rows, trust and calibration on rows held out group by group."""
-    settings = settings or SETTINGS[task]
-    held_out = hold_out(task, found, seed=seed, settings=settings)
-    trust = choose_trust(held_out)
-    left = held_out.residuals - trust.at(held_out.distances) * held_out.shifts
-    text = grow(task, found, seed=seed, settings=settings)
+    held_out = hold_out(task, found, seed=seed)
+    habits, particulars = choose_trust(held_out)
     table = task.features
+    texts = grow(task, found, seed=seed)
     return Correction(
         task=task,
-        trees=Trees(text),
-        text=text,
+        habits=Layer(trees=Trees(texts[0]), text=texts[0], trust=habits),
+        particulars=Layer(trees=Trees(texts[1]), text=texts[1], trust=particulars),
         domain=describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task]),
-        trust=trust,
-        calibration=calibrate(left, held_out.lower_bound, held_out.weights, held_out.distances, bucket_edges(held_out)),
+        calibration=calibrate(
+            held_out.left(habits, particulars),
+            held_out.lower_bound,
+            held_out.weights,
+            held_out.distances,
+            bucket_edges(held_out),
+        ),
         rows=len(found),
         configurations=len(set(found.configuration)),
     )
 
 
-def grow(task: Task, found: Samples, *, seed: int, settings: Boosting) -> str:
-    """The trees of a task as LightGBM text."""
+def grow(task: Task, found: Samples, *, seed: int) -> tuple[str, str]:
+    """The trees of habits, and those of what the habits leave, as LightGBM text."""
+    table, settings = task.features, SETTINGS[task]
+    habits = _boost(found, table.habits, found.residuals, table.growing, seed, settings.habits)
+    left = found.residuals - Trees(habits).predict(found.rows[:, table.habits])
+    return habits, _boost(found, table.all, left, table.growing, seed, settings.particulars)
+
+
+def _boost(
+    found: Samples,
+    columns: tuple[int, ...],
+    residuals: Floats,
+    growing: tuple[int, ...],
+    seed: int,
+    settings: Boosting,
+) -> str:
     return boost(
-        found.rows,
-        found.residuals,
+        found.rows[:, columns],
+        residuals,
         lower_bound=found.lower_bound,
         weights=found.weights,
-        growing=task.features.growing,
+        growing=[place for place, column in enumerate(columns) if column in growing],
         seed=seed,
         settings=settings,
     )
@@ -127,49 +157,60 @@ class HeldOut:
 
     residuals: Floats
     lower_bound: Flags
-    shifts: Floats
+    habits: Floats
+    particulars: Floats
     distances: Floats
     weights: Floats
 
+    def left(self, habits: Trust, particulars: Trust) -> Floats:
+        """What the layers, trusted so far, leave of the residuals."""
+        said = habits.at(self.distances) * self.habits + particulars.at(self.distances) * self.particulars
+        return self.residuals - said
 
-def hold_out(task: Task, found: Samples, *, seed: int, settings: Boosting) -> HeldOut:
+    def loss(self, habits: Trust, particulars: Trust) -> float:
+        """Mean absolute rest; of a lower bound only what is missing to it."""
+        left = self.left(habits, particulars)
+        missed = np.where(self.lower_bound, np.maximum(left, 0.0), np.abs(left))
+        return float(np.average(missed, weights=self.weights))
+
+
+def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
     """Hold out settings, families, cards and sources in turn; each grouping weighs the same."""
-    parts: list[tuple[Samples, Floats, Floats]] = []
     table = task.features
+    parts: list[HeldOut] = []
     for grouping in GROUPINGS:
         for mask in group_folds(groups_of(found, grouping), _FOLDS[grouping], seed):
             rest, held = found.take(~mask), found.take(mask)
-            trees = Trees(grow(task, rest, seed=seed, settings=settings))
+            habits, particulars = (Trees(text) for text in grow(task, rest, seed=seed))
             domain = describe(rest.rows[:, table.fixed], rest.rows[:, table.growing], limit=_HELD_OUT_REFERENCES)
-            parts.append((held, trees.predict(held.rows), domain.distance(held.rows[:, table.fixed])))
-    return HeldOut(
-        residuals=np.concatenate([held.residuals for held, _, _ in parts]),
-        lower_bound=np.concatenate([held.lower_bound for held, _, _ in parts]),
-        shifts=np.concatenate([shifts for _, shifts, _ in parts]),
-        distances=np.concatenate([distances for _, _, distances in parts]),
-        weights=np.concatenate([held.weights for held, _, _ in parts]),
-    )
+            parts.append(
+                HeldOut(
+                    residuals=held.residuals,
+                    lower_bound=held.lower_bound,
+                    habits=habits.predict(held.rows[:, table.habits]),
+                    particulars=particulars.predict(held.rows),
+                    distances=domain.distance(held.rows[:, table.fixed]),
+                    weights=held.weights,
+                )
+            )
+    return HeldOut(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in HeldOut.__slots__})
 
 
-def choose_trust(held_out: HeldOut) -> Trust:
-    """The trust that leaves the least absolute error on held-out rows, among a grid."""
-    spread = (
-        np.quantile(held_out.distances[held_out.distances > 0], [0.2, 0.4, 0.6, 0.8])
-        if (held_out.distances > 0).any()
-        else np.array([1.0])
-    )
+def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
+    """The trust in habits and in particulars that leaves the least on held-out rows, each chosen given the other."""
+    away = held_out.distances[held_out.distances > 0]
+    edges = np.quantile(away, [0.2, 0.4, 0.6, 0.8]) if len(away) else np.empty(0)
+    scales = {_NEAREST, *(max(float(edge), _NEAREST) for edge in edges)}
     grid = [
-        Trust(near=near, far=far, distance=max(float(distance), 0.05))
-        for near, far, distance in product((0.25, 0.5, 0.75, 0.9, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), spread)
+        Trust(near=near, far=far, distance=distance)
+        for near, far, distance in product((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), sorted(scales))
         if far <= near
     ]
-    return min(grid, key=lambda trust: _loss(trust, held_out))
-
-
-def _loss(trust: Trust, held_out: HeldOut) -> float:
-    left = held_out.residuals - trust.at(held_out.distances) * held_out.shifts
-    missed = np.where(held_out.lower_bound, np.maximum(left, 0.0), np.abs(left))
-    return float(np.average(missed, weights=held_out.weights))
+    none = Trust(near=0.0, far=0.0, distance=_NEAREST)
+    habits = min(grid, key=lambda trust: held_out.loss(trust, none))
+    particulars = min(grid, key=lambda trust: held_out.loss(habits, trust))
+    habits = min(grid, key=lambda trust: held_out.loss(trust, particulars))
+    return habits, particulars
 
 
 def bucket_edges(held_out: HeldOut) -> list[float]:

@@ -180,7 +180,7 @@ def test_what_is_like_the_training_data_is_in_domain_and_what_is_not_is_said_so(
     usual = train("Qwen/Qwen2-7B", gpu="A100-80GB-SXM", method="lora", sequence_length=2048, micro_batch_size=1,
                   gradient_checkpointing="full", lora_rank=64, metric=VramMetric.STATED)  # fmt: skip
     odd = train({"num_parameters": 3_000_000_000_000}, gpu="MI300X",
-                layout=Layout(gpu_count=512, pipeline_parallel=512), sequence_length=131_072, micro_batch_size=4)  # fmt: skip
+                layout=Layout(gpu_count=512, pipeline_parallel=512), sequence_length=131_072)  # fmt: skip
     near, far = both(usual, odd)
     assert near.in_domain
     assert not far.in_domain
