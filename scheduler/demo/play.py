@@ -24,7 +24,7 @@ def play(server: Client, narrator: Narrator) -> list[Story]:
     runs = _runs(server, narrator, label)
     narrator.chapter("What became of them")
     narrator.show(summary([*stories, runs[-1]]))
-    _demand(stories, runs)
+    demand(stories, runs)
     return stories
 
 
@@ -98,7 +98,8 @@ def where_next(url: str, api_key: str, stories: list[Story], *, stays: bool) -> 
     ]
 
 
-def _demand(stories: list[Story], runs: list[Story]) -> None:
+def demand(stories: list[Story], runs: list[Story]) -> None:
+    """DemoFailed unless every job came to what it is there to show."""
     complaints = [role.complaint(story) for role, story in zip(ROLES, stories, strict=True)]
     complaints += [LEARNER.complaint(run) for run in runs]
     first, last = (run.attempts[-1]["forecast"]["basis"] for run in (runs[0], runs[-1]))

@@ -61,7 +61,7 @@ def test_refusal_is_exit_code_3_for_plan_and_submit(pythia: Pythia, refused_file
 def test_submit_says_the_id_and_where_it_went(pythia: Pythia, job_file: str) -> None:
     said = pythia("submit", job_file)
     assert said.code == 0
-    assert UUID(said.out.split()[0])
+    assert str(UUID(said.out.split()[0])) in said.out
     assert "L40S × 1" in said.out
 
 
