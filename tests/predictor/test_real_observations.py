@@ -1,0 +1,26 @@
+"""Every real observation is a question that is answered, and the shipped bundle answers it well."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+from predictor.bundle import load_bundle
+from predictor.catalogue import load_models
+from predictor.hardware import load_gpu_types
+from predictor.lines import Facts, answer_lines
+from predictor.model import Predictor
+from tests.predictor.observations import real_folder
+
+
+def test_every_line_answers_in_order() -> None:
+    predictor, facts = Predictor(load_bundle()), Facts(models=load_models(), gpus=load_gpu_types())
+    for file in sorted(real_folder().glob("*.jsonl.gz")):
+        with gzip.open(file, "rt") as stream:
+            lines = stream.readlines()
+        answers: list[dict[str, Any]] = answer_lines(lines, predictor, facts)
+        assert [answer["id"] for answer in answers] == [json.loads(line)["id"] for line in lines]
+        errors = [answer["error"] for answer in answers if "error" in answer]
+        assert not errors, (file.name, errors[:3])
+        assert all(answer["runtime_s"]["p50"] > 0 for answer in answers)
