@@ -103,6 +103,7 @@ def candidate(view: CandidateView) -> CandidateOut:
         price_date=view.price_date,
         provision_s=view.provision_s,
         forecast=None if view.forecast is None else dict(view.forecast),
+        fit_probability=view.fit_probability,
         cost_usd=_cost(view),
         verdict=view.verdict,
         reason=view.reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -43,10 +44,14 @@ def _text(story: Json, *, everything: bool) -> str:
             lines.append(f"The lowest price per hour that holds the weights: {naive}.")
     if story["attempts"]:
         lines += ["", "Attempts", *attempt_lines(story["attempts"])]
-    lines += ["", "Events", *(_event_line(event, moment) for event in story["events"])]
+    began = datetime.fromisoformat(found["created_at"])
+    lines += ["", f"Events, in seconds since {moment(found['created_at'])}"]
+    lines += [_event_line(event, began) for event in story["events"]]
     return "\n".join(lines)
 
 
-def _event_line(event: Json, moment: Any) -> str:
+def _event_line(event: Json, began: datetime) -> str:
+    after = (datetime.fromisoformat(event["at"]) - began).total_seconds()
     move = f"{event['from_state'] or 'new'} → {event['to_state']}" if event["to_state"] else ""
-    return f"  {moment(event['at'])}  {event['kind']}  {move}".rstrip()
+    outcome = event["data"].get("outcome") or ""
+    return f"  {after:8.1f}  {event['kind']:<16}  {move}{outcome}".rstrip()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from predictor.forecast import Breakdown
 from predictor.layout import Layout
 from predictor.words import Sharding
 from scheduler.cli.describe import constraints_line, job_line, objective_line
@@ -21,6 +22,8 @@ HEADER = (
     "START", "VERDICT",
 )  # fmt: skip
 RIGHT_ALIGNED = (0, 2, 8)
+
+PARTS = tuple(Breakdown.__dataclass_fields__)
 
 FEASIBLE = frozenset({"chosen", "dearer", "slower", "dominated"})
 """Reasons of candidates that would have done; every other reason rules a candidate out."""
@@ -78,7 +81,8 @@ def _memory(decision: Json) -> str:
     peak = forecast["peak_vram_gib"]
     text = f"p50 {gib(peak['p50'])}  p95 {gib(peak['p95'])} GiB"
     if parts := forecast["vram_breakdown_gib"]:
-        named = [f"{name.replace('_', ' ')} {gib(value)}" for name, value in parts.items() if value and value >= 0.05]
+        # in the order of the contract: a stored forecast has lost its own
+        named = [f"{name.replace('_', ' ')} {gib(parts[name])}" for name in PARTS if parts[name] >= 0.05]
         text += f"   ({' + '.join(named)})"
     return text
 
@@ -88,7 +92,8 @@ def _worth_showing(candidates: Sequence[Json]) -> list[Json]:
     misses = [c for c in candidates if c["reason"] not in FEASIBLE]
     first_of = {c["reason"]: place for place, c in reversed(list(enumerate(misses)))}
     firsts = sorted(first_of.values())
-    others = [place for place in range(len(misses)) if place not in firsts]
+    # a second candidate of the same reason is worth a line only if it came near enough to be forecast
+    others = [place for place, miss in enumerate(misses) if place not in firsts and miss["forecast"]]
     return feasible + [misses[place] for place in sorted([*firsts, *others][:SHOWN_REJECTED])]
 
 
@@ -111,7 +116,7 @@ def _row(number: str, candidate: Json) -> tuple[str, ...]:
         layout_label(candidate["layout"]),
         " ".join(filter(None, (candidate["provider"], candidate["region"]))),
         _vram(forecast),
-        probability(forecast["fit_probability"] if forecast else None),
+        probability(candidate["fit_probability"]),
         span(duration(runtime["p50"]), duration(runtime["p90"])),
         usd(candidate["usd_per_hour"]),
         span(usd(cost["p50"]), usd(cost["p90"])),

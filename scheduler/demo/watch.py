@@ -32,7 +32,8 @@ def until_ended(
         found = {job["id"]: job for job in page if job["id"] in job_ids}
         for job in reversed(list(found.values())):
             now = (job["state"], job["attempts_made"])
-            if tell and told.get(job["id"]) != now:
+            # a refusal was told when the job was submitted
+            if tell and told.get(job["id"]) != now and (job["state"] != "infeasible" or job["attempts_made"]):
                 told[job["id"]] = now
                 narrator.say(f"{job['name']:<26} {job['state']}" + _aside(job))
         pending = [job["name"] for job in found.values() if job["state"] not in FINAL]

@@ -62,6 +62,7 @@ class CandidateOut(Out):
         description="As of POST /v1/predictions; null where a constraint ruled it out before",
         examples=[FORECAST_EXAMPLE],
     )
+    fit_probability: float | None = Field(description="After what earlier attempts have taught")
     cost_usd: CostOut | None
     verdict: str = Field(description="chosen or rejected")
     reason: str = Field(description="A reason code: chosen, vram, deadline, dearer …", examples=["vram"])

@@ -91,6 +91,6 @@ def refused_file(tmp_path: Path) -> str:
     path.write_text(
         "workload: {type: training, method: lora, model: meta-llama/Llama-3.1-8B, num_steps: 100}\n"
         "run: {command: ['true']}\n"
-        "constraints: {jurisdictions: [JP]}\n"
+        "constraints: {providers: [nobody]}\n"
     )
     return str(path)

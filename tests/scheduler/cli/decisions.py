@@ -32,16 +32,18 @@ def candidate(**changes: Any) -> dict[str, Any]:
     return {
         "rank": 1, "provider": "verda", "region": "FIN-01", "country": "FI", "gpu_type": "H100-SXM", "gpu_count": 1,
         "layout": LAYOUT, "spot": False, "usd_per_hour": "3.25", "price_date": "2026-08-23", "provision_s": 20.0,
-        "forecast": forecast(), "cost_usd": {"p50": "10.42", "p90": "12.89", "expected": "10.60"},
+        "forecast": forecast(), "fit_probability": 0.998,
+        "cost_usd": {"p50": "10.42", "p90": "12.89", "expected": "10.60"},
         "verdict": "chosen", "reason": "chosen", "reason_number": None, "reason_text": "chosen",
     } | changes  # fmt: skip
 
 
 def rejected(reason: str, text: str, number: float | None = None, **changes: Any) -> dict[str, Any]:
     """A candidate that lost before it was priced."""
-    return candidate(
-        verdict="rejected", reason=reason, reason_text=text, reason_number=number, cost_usd=None, **changes
-    )
+    return candidate(**{
+        "verdict": "rejected", "reason": reason, "reason_text": text, "reason_number": number, "cost_usd": None,
+        "fit_probability": None, **changes,
+    })  # fmt: skip
 
 
 def decision(**changes: Any) -> dict[str, Any]:

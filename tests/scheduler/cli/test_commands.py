@@ -175,7 +175,7 @@ def test_bad_price_list_is_exit_code_2_with_its_line(pythia: Pythia, tmp_path: P
 def test_observations_are_imported_but_for_the_bad_lines(pythia: Pythia, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     good = json.dumps(EXAMPLE)
-    file.write_text(f"{good}\n\nnot json\n{json.dumps(EXAMPLE | {'gpu_type': 'Z9', 'id': 'b'})}\n{{\"a\": NaN}}\n")
+    file.write_text(f'{good}\n\nnot json\n{json.dumps(EXAMPLE | {"gpu_type": "Z9", "id": "b"})}\n{{"a": NaN}}\n')
     said = pythia("import-observations", str(file), "--json")
     assert (said.code, said.json["imported"]) == (1, 1)
     assert [one["line"] for one in said.json["refused"]] == [3, 4, 5]
@@ -202,9 +202,7 @@ def test_models_shows_the_one_in_use(pythia: Pythia) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_input_is_exit_code_2_and_one_sentence(
-    pythia: Pythia, arguments: tuple[str, ...], said_what: str
-) -> None:
+def test_bad_input_is_exit_code_2_and_one_sentence(pythia: Pythia, arguments: tuple[str, ...], said_what: str) -> None:
     said = pythia(*arguments)
     assert (said.code, said.out) == (2, "")
     assert said_what in said.err

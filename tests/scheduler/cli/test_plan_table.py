@@ -91,7 +91,7 @@ def test_custom_job_without_memory_shows_dashes_not_zeroes() -> None:
     bare = candidate(forecast={
         **decision()["candidates"][0]["forecast"], "peak_vram_gib": none, "usable_vram_gib": None,
         "fit_probability": None, "vram_breakdown_gib": None,
-    })  # fmt: skip
+    }, fit_probability=None)  # fmt: skip
     text = plan_text(decision(candidates=[bare]))
     assert "VRAM/GPU" not in text
     assert row(text, "H100-SXM")[5:7] == ["-", "-"]
