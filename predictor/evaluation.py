@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from predictor.features import Task
 from predictor.folds import GROUPINGS, fold_ids, group_folds, groups_of
 from predictor.gather import Flags, Floats
-from predictor.quantiles import bands, fit_probability
+from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
 from predictor.samples import Samples, samples
 from predictor.telemetry import Observation
 from predictor.training import MIN_CONFIGURATIONS, fit
@@ -103,10 +103,11 @@ def predict_held_out(task: Task, found: Samples, folds: Sequence[Flags], *, seed
         held = found.take(mask)
         correction = fit(task, found.take(~mask), seed=seed)
         corrected = correction.correct(held.rows)
-        quantiles = bands(held.arithmetic, corrected, correction.calibration)
+        bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+        quantiles = bands(held.arithmetic, corrected, correction.calibration, bare)
         for name in ("p10", "p50", "p90", "p95"):
             getattr(result, name)[mask] = getattr(quantiles, name)
-        result.fit[mask] = fit_probability(held.arithmetic, held.usable, corrected, correction.calibration)
+        result.fit[mask] = fit_probability(held.arithmetic, held.usable, corrected, correction.calibration, bare)
     return result
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.gather import Floats
+from predictor.gather import Flags, Floats
 
 GIB = 2.0**30
 
@@ -32,6 +32,9 @@ class Footprint:
     """What the caching allocator holds back (reserved, driver), context and communication buffers (driver)."""
     need_gib: Floats
     """What the card must offer: the driver's reading without a cache that merely grows into free memory."""
+    elastic: Flags
+    """The engine takes as many sequences as the card has room for: the need is that of one on each replica, and the
+    rest of the peak gives way rather than run out."""
     batch: Floats
     """Inference: sequences in flight over all replicas, as asked or chosen here. Training: sequences of one pass."""
 

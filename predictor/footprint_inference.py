@@ -51,9 +51,12 @@ def inference_footprint(c: InferenceColumns) -> Footprint:
     context = context_gib(c.layout.gpus) + c.graphs_gib
     batch = _batch(c, needs, context)
     per_replica = np.ceil(batch / needs.replicas)
-    cache = needs.cache_per_sequence * per_replica + needs.cache_shared
-    work = np.minimum(needs.work_per_sequence * per_replica, needs.work_fixed) + _sampler(c, per_replica)
+    cache, work = _with_sequences(c, needs, per_replica)
     allocated = needs.weights + cache + work
+    elastic = np.isnan(c.max_batch) & c.paged
+    # admission of an engine with paged memory waits for free pages, so one sequence is all that must fit (vLLM,
+    # arXiv:2309.06180, section 4.5); a contiguous batch is what Pythia has chosen, and all of it must
+    least = needs.weights + sum(_with_sequences(c, needs, np.ones_like(per_replica)))
     room = np.maximum(c.gpu.usable_gib - context - allocated / GIB, 0.0)
     slack = np.minimum(WORKSPACE_SLACK * np.where(c.keeps_prompt_logits, 0.0, work) / GIB, room)
     return Footprint(
@@ -63,9 +66,17 @@ def inference_footprint(c: InferenceColumns) -> Footprint:
         activations=work / GIB,
         kv_cache=cache / GIB,
         overhead=np.select([c.metric == ALLOCATED, c.metric == RESERVED], [0.0, slack], slack + context),
-        need_gib=allocated / GIB + context,
+        need_gib=np.where(elastic, least, allocated) / GIB + context,
+        elastic=elastic,
         batch=batch,
     )
+
+
+def _with_sequences(c: InferenceColumns, needs: _Needs, per_replica: Floats) -> tuple[Floats, Floats]:
+    """Bytes of cache and of working memory with so many sequences in flight on each replica."""
+    cache = needs.cache_per_sequence * per_replica + needs.cache_shared
+    work = np.minimum(needs.work_per_sequence * per_replica, needs.work_fixed) + _sampler(c, per_replica)
+    return cache, work
 
 
 def _needs(c: InferenceColumns) -> _Needs:

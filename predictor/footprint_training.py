@@ -137,6 +137,7 @@ def _footprint(c: TrainingColumns, r: _Rank) -> Footprint:
         activations=live / GIB,
         kv_cache=np.zeros_like(allocated),
         overhead=np.select([c.metric == ALLOCATED, c.metric == RESERVED], [0.0, slack], slack + context),
+        elastic=np.zeros(allocated.shape, dtype=bool),
         need_gib=(allocated + UNAVOIDABLE * r.slack) / GIB + context,
         batch=c.micro_batch * c.layout.dp,
     )

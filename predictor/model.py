@@ -20,7 +20,7 @@ from predictor.errors import NotEnoughData
 from predictor.features import Task
 from predictor.forecast import Forecast, Question
 from predictor.gather import Floats
-from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
+from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, bands, fit_probability
 from predictor.telemetry import Observation
 from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload
 
@@ -78,15 +78,17 @@ class Predictor:
     def _outlook(
         self, memory: Task, time: Task, arithmetic: TrainingArithmetic | InferenceArithmetic, seconds: Floats
     ) -> Outlook:
-        usable = arithmetic.columns.gpu.usable_gib
+        usable = np.maximum(arithmetic.columns.gpu.usable_gib, 1e-9)
         held, held_calibration = self._correct(memory, arithmetic)
         timed, timed_calibration = self._correct(time, arithmetic)
         need = np.log(arithmetic.footprint.need_gib)
-        fit = fit_probability(need, np.log(np.maximum(usable, 1e-9)), held, held_calibration)
+        fit = fit_probability(need, np.log(usable), held, held_calibration, MEMORY_MARGIN)
+        peak = bands(np.log(arithmetic.footprint.peak_gib), held, held_calibration, MEMORY_MARGIN)
         return Outlook(
-            memory=bands(np.log(arithmetic.footprint.peak_gib), held, held_calibration),
-            time=bands(np.log(seconds), timed, timed_calibration),
-            fit=np.where(usable > 0, fit, 0.0),
+            # what gives way to the card's size cannot pass it, once the least that must fit does
+            memory=peak.below(np.where(arithmetic.footprint.elastic & (fit >= P95), np.log(usable), np.inf)),
+            time=bands(np.log(seconds), timed, timed_calibration, TIME_MARGIN),
+            fit=np.where(arithmetic.columns.gpu.usable_gib > 0, fit, 0.0),
             learned=held.learned | timed.learned,
             in_domain=held.in_domain & timed.in_domain,
         )

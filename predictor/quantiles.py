@@ -34,13 +34,20 @@ class Bands:
     p90: Floats
     p95: Floats
 
+    def below(self, ceiling: Floats) -> Bands:
+        """The same quantity where it cannot pass `ceiling` (a logarithm)."""
+        return Bands(**{name: np.minimum(getattr(self, name), ceiling) for name in Bands.__slots__})
 
-def bands(arithmetic: Floats, corrected: Corrected, calibration: Calibration) -> Bands:
-    """Quantiles around the corrected arithmetic (a logarithm); sizes beyond the largest seen widen them."""
+
+def bands(arithmetic: Floats, corrected: Corrected, calibration: Calibration, bare: Calibration) -> Bands:
+    """Quantiles around the corrected arithmetic (a logarithm); sizes beyond the largest seen widen them.
+
+    `bare` is how wrong arithmetic alone is taken to be: no size widens a band beyond that.
+    """
     steps = calibration.quantiles(corrected.distance, (P10, P50, P90, P95))
     middle = steps[:, 1]
     centre = arithmetic + corrected.shift + middle
-    stretch = 1.0 + corrected.beyond
+    stretch = _stretch(corrected, calibration, bare)
     return Bands(
         p10=centre + (steps[:, 0] - middle) * stretch,
         p50=centre,
@@ -49,8 +56,19 @@ def bands(arithmetic: Floats, corrected: Corrected, calibration: Calibration) ->
     )
 
 
-def fit_probability(need: Floats, usable: Floats, corrected: Corrected, calibration: Calibration) -> Floats:
+def fit_probability(
+    need: Floats, usable: Floats, corrected: Corrected, calibration: Calibration, bare: Calibration
+) -> Floats:
     """P(need <= usable), both as logarithms and the need by arithmetic; from the same distribution as the quantiles."""
     middle = calibration.quantiles(corrected.distance, (P50,))[:, 0]
     margin = usable - (need + corrected.shift + middle)
-    return calibration.probability_below(corrected.distance, middle + margin / (1.0 + corrected.beyond))
+    stretch = _stretch(corrected, calibration, bare)
+    return calibration.probability_below(corrected.distance, middle + margin / stretch)
+
+
+def _stretch(corrected: Corrected, calibration: Calibration, bare: Calibration) -> Floats:
+    """What sizes beyond the largest seen widen the band by: no less for larger ones, at most to arithmetic's own."""
+    own = calibration.quantiles(corrected.distance, (P50, P95))
+    width = np.maximum(own[:, 1] - own[:, 0], 1e-9)
+    widest = bare.quantiles(corrected.distance, (P95,))[:, 0] / width
+    return np.minimum(1.0 + corrected.beyond, np.maximum(1.0, widest))

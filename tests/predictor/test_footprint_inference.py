@@ -175,3 +175,15 @@ def test_a_pipeline_divides_layers_and_cache() -> None:
     ).kv_cache
 
     assert four == pytest.approx(one / 4)
+
+
+def test_where_the_batch_is_open_one_sequence_is_all_that_must_fit() -> None:
+    """An engine with paged memory admits what there is room for; a contiguous batch must fit as a whole."""
+    lengths: dict[str, Any] = {"input_length": 3000, "output_length": 400}
+    open_batch = footprint(serve(LLAMA_3_8B, **lengths))
+    asked = footprint(serve(LLAMA_3_8B, max_batch_size=1, **lengths))
+    contiguous = footprint(serve(LLAMA_3_8B, engine="transformers", **lengths))
+
+    assert open_batch.elastic[0] and not asked.elastic[0] and not contiguous.elastic[0]
+    assert open_batch.need_gib[0] == pytest.approx(asked.need_gib[0])
+    assert open_batch.peak_gib[0] > 2 * open_batch.need_gib[0]
