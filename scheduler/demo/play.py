@@ -86,8 +86,8 @@ def where_next(url: str, api_key: str, stories: list[Story], *, stays: bool) -> 
         f"  pythia explain {surprise}   why each try of that job went where it went",
         f"  {url}/docs   every call, to be tried out",
         "  one SELECT on the record of decisions (docs/operations.md has more):",
-        "    SELECT d.kind, c.gpu_type, c.gpu_count, c.reason, c.reason_text FROM decisions d",
-        f"      JOIN candidates c ON c.decision_id = d.id WHERE d.job_id = '{surprise}' ORDER BY d.number, c.rank;",
+        "    SELECT decision, rank, gpu_type, gpu_count, provider, expected_usd, reason, reason_text",
+        f"      FROM why WHERE job_id = '{surprise}' ORDER BY decision, rank;",
     ]
     if stays:
         reach = f"export PYTHIA_URL={url} PYTHIA_API_KEY={api_key}"
