@@ -92,7 +92,7 @@ def _count_rejected(
 
 
 def _naive(proposals: Proposals, outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
-    holds = np.array([_holds_weights(cell.forecast) for cell in outlook.cells], dtype=np.bool_)
+    holds = np.array([holds_weights(cell.forecast) for cell in outlook.cells], dtype=np.bool_)
     eligible = np.flatnonzero((holds & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
     if not len(eligible):
         return None
@@ -111,7 +111,8 @@ def _naive(proposals: Proposals, outlook: Outlook, table: Table, winner: int | N
     )  # fmt: skip
 
 
-def _holds_weights(forecast: Forecast) -> bool:
+def holds_weights(forecast: Forecast) -> bool:
+    """Whether the weights alone are no larger than the card's memory: all that a catalogue can tell."""
     parts, usable = forecast.vram_breakdown, forecast.usable_vram_gib
     return parts is None or usable is None or parts.weights <= usable
 
