@@ -26,7 +26,7 @@ class Layout:
     context_parallel: int = 1
     expert_parallel: int = 1
     data_parallel_attention: bool = False
-    """Attention is repeated on every rank of an expert-parallel group, each with its own sequences (DeepSeek serving)."""
+    """Attention is repeated on every expert-parallel rank, each with its own sequences (as DeepSeek is served)."""
     sharding: Sharding = Sharding.NONE
 
     def __post_init__(self) -> None:
@@ -96,6 +96,6 @@ def _checked_count(count: int) -> int:
 
 
 def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value % 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise InvalidLayout(f"layout.{name} is {value!r}; give a whole number from 1 to {MAX_GPUS}")
     return int(value)

@@ -69,7 +69,10 @@ class Quantization(StrEnum):
 
 
 class Sharding(StrEnum):
-    """What data-parallel ranks split instead of repeating: optimizer states, gradients, weights (ZeRO 1, 2, 3; FSDP is zero3)."""
+    """What data-parallel ranks split instead of repeating it.
+
+    Optimizer states (ZeRO 1), gradients too (ZeRO 2), weights too (ZeRO 3, which FSDP is).
+    """
 
     NONE = "none"
     ZERO1 = "zero1"

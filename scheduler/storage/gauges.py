@@ -41,8 +41,8 @@ def read(session: Session, now: datetime) -> Gauges:
         select(func.count(), func.min(OutboxMessage.created_at)).where(OutboxMessage.sent_at.is_(None))
     ).one()
     return Gauges(
-        jobs={state: number for state, number in jobs},
-        live_attempts={state: number for state, number in attempts},
+        jobs=dict(jobs),
+        live_attempts=dict(attempts),
         capacity_gpus=int(capacity or 0),
         reserved_gpus=int(reserved or 0),
         unsent_doorbells=unsent,
