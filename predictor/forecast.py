@@ -64,7 +64,7 @@ class Forecast:
     peak_vram: Vram | None
     usable_vram_gib: float | None
     fit_probability: float | None
-    """P(need <= usable): the need without a cache that merely grows into free memory; None without a memory forecast."""
+    """P(need <= usable), the need without a cache that only grows into free memory; None where nothing is forecast."""
     vram_breakdown: Breakdown | None
     tokens_per_second: Spread | None
     """Over the whole layout: processed tokens for training, generated tokens for inference."""
