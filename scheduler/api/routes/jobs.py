@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from scheduler.domain.spec import JobSpec, parse_job_spec
 from scheduler.domain.states import JobState
 from scheduler.services import jobs
 from scheduler.services.cancel import cancel_job
-from scheduler.services.submit import submit_job
+from scheduler.services.submit import Submitted, submit_job
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
 bulk = APIRouter(tags=["jobs"], route_class=BulkRoute)
@@ -54,20 +55,17 @@ def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> SubmittedOut:
     """Decide where a job runs and hand it on. 201 whatever was decided: a placement, a wait, or a refusal."""
-    return _submit(context, tenant, spec, idempotency_key, response)
+    taken = _submit(context, tenant, spec, idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{taken.job.id}"
+    if taken.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return present.submitted(taken.job, taken.decision)
 
 
-def _submit(
-    context: ApiContext, tenant: UUID, spec: JobSpec, key: str | None, response: Response | None = None
-) -> SubmittedOut:
-    taken = submit_job(
+def _submit(context: ApiContext, tenant: UUID, spec: JobSpec, key: str | None) -> Submitted:
+    return submit_job(
         context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock(), idempotency_key=key
     )
-    if response is not None:
-        response.headers["Location"] = f"/v1/jobs/{taken.job.id}"
-        if taken.replayed:
-            response.headers["Idempotency-Replayed"] = "true"
-    return present.submitted(taken.job, taken.decision)
 
 
 @bulk.post("/jobs:batch", status_code=201, summary="Submit up to 1,000 jobs", responses=responses(413, 415))
@@ -82,7 +80,8 @@ def submit_batch(
 ) -> BatchOut:
     """Submit each spec by itself: one that cannot be read is a problem of its own and keeps no other from being taken.
 
-    With an Idempotency-Key, each item has the key `KEY:index`, so that a batch that broke off can be sent again.
+    Of each decision only the first candidate is sent back: the chosen one, or the nearest miss. With an
+    Idempotency-Key, each item has the key `KEY:index`, so that a batch that broke off can be sent again.
     """
     items = [
         _submit_item(context, tenant, index, raw, f"{idempotency_key}:{index}" if idempotency_key else None)
@@ -98,7 +97,9 @@ def _submit_item(context: ApiContext, tenant: UUID, index: int, raw: object, key
     except PythiaError as error:
         problem = Problem(**problem_of(error, "/v1/jobs:batch"))
         return BatchItemOut(index=index, status=problem.status, job=None, problem=problem)
-    return BatchItemOut(index=index, status=201, job=taken, problem=None)
+    # a thousand decisions with all their candidates would be a hundred megabytes; they are at /v1/jobs/{id}/decisions
+    made = replace(taken.decision, candidates=taken.decision.candidates[:1])
+    return BatchItemOut(index=index, status=201, job=present.submitted(taken.job, made), problem=None)
 
 
 @router.get("/jobs", summary="List jobs")

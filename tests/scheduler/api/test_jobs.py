@@ -81,6 +81,7 @@ def test_batch_takes_what_can_be_read_and_names_the_rest(client: TestClient, spe
     assert (answer.status_code, body["accepted"], body["refused"]) == (201, 2, 1)
     assert [item["status"] for item in body["items"]] == [201, 422, 201]
     assert body["items"][1]["problem"]["code"] == "invalid_spec"
+    assert [one["verdict"] for one in body["items"][0]["job"]["decision"]["candidates"]] == ["chosen"]
     assert len(client.get("/v1/jobs").json()["items"]) == 2
 
 
