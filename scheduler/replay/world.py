@@ -1,0 +1,140 @@
+"""What a replay plays: the jobs, what each kind of them may choose from, and what would really happen there.
+
+Only the oracle may look at the truth before it chooses; every other policy learns it by running the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.domain.fit import Tried
+from scheduler.replay.market import Floats, Market
+from scheduler.replay.menu import Flags, Ints, Judged, Menu, judge
+from scheduler.replay.residuals import Residuals
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """One cell per job, in the order of submission."""
+
+    ids: tuple[str, ...]
+    submit_s: Floats
+    deadline_s: Floats
+    """On the clock of `submit_s`; infinite where there is none."""
+    kind: Ints
+    """Place in `World.kinds`."""
+    work: Floats
+    """How many units of its kind's work the job is."""
+    usual_count: Ints
+    """How many GPUs its user takes."""
+    time_level: Floats
+    """(jobs, GPU types): the draw that makes its run time on a card, see `Residuals`."""
+    need_level: Floats
+    """The draw that makes its need of memory: the same share of every card's distribution, as it is the same job."""
+
+    def __len__(self) -> int:
+        return len(self.submit_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What one unit of a kind's work would really take, one cell per row of its menu."""
+
+    run_s: Floats
+    """Before the job's own draw, without start-up."""
+    fit: Floats
+    """The share of jobs of this kind that fit there."""
+    usable_gib: Floats
+    """Of one GPU."""
+    peak_gib: Floats | None
+    """Before the job's own draw, on the fullest GPU; None where nobody measured it."""
+    card: Ints
+    """Which column of `Jobs.time_level` is this row's GPU type."""
+    gpu_type: tuple[str, ...]
+    """What the card really is, where its offer's name leaves that open."""
+    residuals: Residuals | None
+    """Of the menu's questions; None where a unit of work always takes what was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """Jobs of one kind: their menu, the truth about it, and the rows that their users know."""
+
+    name: str
+    menu: Menu
+    truth: Truth
+    usual: Mapping[int, Rows]
+    """The rows that a user takes who takes so many GPUs of the reference card."""
+    again: Callable[[Sequence[Tried]], Menu] | None
+    """The same rows, judged after crashes; None where nothing runs out of memory."""
+    tried_at: Callable[[int], Tried]
+    """What a crash on a row teaches."""
+    _judged: dict[tuple[int, ...], Judged] = field(default_factory=dict)
+
+    def after(self, crashes: tuple[int, ...]) -> Judged:
+        """The menu as it looks after crashes on these rows; each set of crashes is judged once."""
+        key = tuple(sorted(crashes))
+        if key not in self._judged:
+            menu = self.menu if self.again is None else self.again([self.tried_at(row) for row in key])
+            self._judged[key] = judge(menu)
+        return self._judged[key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A market, jobs, and what they are."""
+
+    market: Market
+    classes: tuple[Class, ...]
+    jobs: Jobs
+    basis: str
+    """What its figures are: measured or modelled."""
+    reference: str
+    """The GPU type that users take."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, for the report."""
+
+    def runs_s(self, kind: int, jobs: Rows, rows: Rows) -> Floats:
+        """(jobs, rows): how long jobs of a kind would really run, without start-up."""
+        truth = self.classes[kind].truth
+        whole = self.jobs.work[jobs][:, None] * truth.run_s[rows][None, :]
+        if truth.residuals is None:
+            return whole
+        levels = self.jobs.time_level[jobs][:, truth.card[rows]]
+        questions = np.broadcast_to(self.classes[kind].menu.question[rows], levels.shape)
+        return whole * Residuals.at(truth.residuals.time, questions, levels)
+
+    def run_s(self, kind: int, job: int, row: int) -> float:
+        """`runs_s` of one job on one row: asked for every placement, so without arrays."""
+        truth = self.classes[kind].truth
+        whole = float(self.jobs.work[job] * truth.run_s[row])
+        if truth.residuals is None:
+            return whole
+        level = float(self.jobs.time_level[job, truth.card[row]])
+        return whole * Residuals.one(truth.residuals.time[self.classes[kind].menu.question[row]], level)
+
+    def fits(self, kind: int, jobs: Rows, rows: Rows) -> Flags:
+        """(jobs, rows): whether they would fit."""
+        enough: Flags = self.jobs.need_level[jobs][:, None] <= self.classes[kind].truth.fit[rows][None, :]
+        return enough
+
+    def holds(self, kind: int, job: int, row: int) -> bool:
+        """`fits` of one job on one row."""
+        return bool(self.jobs.need_level[job] <= self.classes[kind].truth.fit[row])
+
+    def peak_gib(self, kind: int, job: int, row: int) -> float | None:
+        """Peak of a job that fits, no more than the card has, whatever was drawn; None where it was not measured."""
+        truth = self.classes[kind].truth
+        if truth.peak_gib is None:
+            return None
+        factor = 1.0
+        if truth.residuals is not None:
+            table = truth.residuals.memory[self.classes[kind].menu.question[row]]
+            factor = Residuals.one(table, float(self.jobs.need_level[job]))
+        return min(float(truth.peak_gib[row]) * factor, float(truth.usable_gib[row]))
