@@ -10,7 +10,19 @@ from fastapi.openapi.utils import get_openapi
 
 from scheduler.api.context import ApiContext
 from scheduler.api.problems import install, responses
-from scheduler.api.routes import gpu_types, health, jobs, logs, models, observations, offers, plans, predictions, story
+from scheduler.api.routes import (
+    gpu_types,
+    health,
+    jobs,
+    logs,
+    models,
+    observations,
+    offers,
+    plans,
+    predictions,
+    prices,
+    story,
+)
 from scheduler.api.schemas.common import Problem
 
 DESCRIPTION = """\
@@ -32,7 +44,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     install(app)
     v1 = APIRouter(prefix="/v1", responses=responses(401, 422))
-    for part in (predictions, plans, jobs, story, logs, offers, gpu_types, observations, models):
+    for part in (predictions, plans, jobs, story, logs, offers, prices, gpu_types, observations, models):
         v1.include_router(part.router)
     for part_with_bulk in (jobs, offers, observations):
         v1.include_router(part_with_bulk.bulk)

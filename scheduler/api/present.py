@@ -67,6 +67,7 @@ def decision(view: DecisionView, fallback: Fallback | None = None, trained_on: i
         candidates_considered=view.candidates_considered,
         rejected_by_reason=dict(view.rejected_by_reason),
         price_date=view.price_date,
+        inventory_version=view.inventory_version,
         naive_choice=None if view.naive_choice is None else dict(view.naive_choice),
         naive_cost_usd=usd(view.naive_cost_micros),
         prediction_ms=view.prediction_ms,

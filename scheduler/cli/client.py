@@ -75,9 +75,10 @@ class Client:
         sent = {**(headers or {}), "Content-Type": "application/json"}
         return self.call("POST", path, content=_encoded(body), headers=sent)
 
-    def upload(self, path: str, content: bytes, media_type: str) -> Any:
-        """Send a file as it is."""
-        return self.call("POST", path, content=content, headers={"Content-Type": media_type})
+    def upload(self, path: str, content: bytes, media_type: str, **query: object) -> Any:
+        """Send a file as it is; query values that are None are left out."""
+        given = {key: value for key, value in query.items() if value is not None}
+        return self.call("POST", path, content=content, query=given, headers={"Content-Type": media_type})
 
     def call(
         self,

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "explain": "scheduler.cli.explain:explain",
     "offers": "scheduler.cli.offers:offers",
     "import-offers": "scheduler.cli.offers:import_offers",
+    "prices": "scheduler.cli.prices:app",
     "import-observations": "scheduler.cli.observations:import_observations",
     "models": "scheduler.cli.models:app",
     "worker": "scheduler.cli.worker:worker",

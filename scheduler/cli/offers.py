@@ -36,16 +36,32 @@ def offers(
 
 
 def import_offers(
-    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="A price list with the columns of datasets/prices.")],
+    file: Annotated[str, typer.Argument(metavar="FILE.csv", help="A price list; its format is known by its header.")],
+    provider: Annotated[str | None, typer.Option(help="Whose prices, for a catalogue that does not say.")] = None,
+    price_date: Annotated[str | None, typer.Option(metavar="DAY", help="Of which day, likewise: 2026-08-23.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import a price list; a line that cannot be true refuses the whole file and is named."""
+    """Import a price list: our own format, or a catalogue of gpuhunt, dstack or SkyPilot.
+
+    A line that cannot be read refuses the whole file and is named; a price that cannot be true goes to quarantine.
+    """
     from scheduler.cli.client import connect  # noqa: PLC0415
     from scheduler.cli.files import read_bytes  # noqa: PLC0415
 
     with connect() as server:
-        done = server.upload("/v1/offers:import", read_bytes(file), "text/csv")
-    emit(done, f"{done['stored']:,} offers stored", as_json=as_json)
+        content = read_bytes(file)
+        done = server.upload("/v1/offers:import", content, "text/csv", provider=provider, price_date=price_date)
+    emit(done, _import_text(done), as_json=as_json)
+
+
+def _import_text(done: Json) -> str:
+    lines = [f"{done['stored']:,} offers stored, from a file in the format {done['format']}"]
+    if done["older"]:
+        lines.append(f"{done['older']:,} are older than the price in use: remembered, not put to use")
+    lines += [f"{many:,} lines skipped: {reason}" for reason, many in sorted(done["skipped"].items())]
+    if done["quarantined"]:
+        lines.append(f"{done['quarantined']:,} prices are not believed: see `pythia prices quarantine`")
+    return "\n".join(lines)
 
 
 def _text(found: list[Json]) -> str:

@@ -36,6 +36,7 @@ def describe(decision: Decision, spec: JobSpec, prospect: Prospect, now: datetim
         candidates_considered=considered.total,
         rejected_by_reason=considered.rejected_by_reason,
         price_date=considered.oldest_price_date,
+        inventory_version=prospect.inventory_version,
         naive_cost_micros=None if naive is None else naive.expected_micros,
         naive_choice=None if naive is None else _naive(naive),
         prediction_ms=prospect.prediction_ms,

@@ -18,7 +18,7 @@ from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.offers import Offer
 from scheduler.domain.spec import JobSpec
 from scheduler.services.knowledge import Knowledge
-from scheduler.storage import observations, offers
+from scheduler.storage import observations, offers, prices
 from scheduler.storage.engine import Engine, reading
 
 log = structlog.get_logger(__name__)
@@ -35,22 +35,29 @@ class Prospect:
     forecasts: Sequence[Forecast]
     model_version: str
     prediction_ms: float
+    inventory_version: int | None
+    """Which inventory it was; None for one that is not kept in a database."""
 
 
 def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID) -> Prospect:
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
     with reading(engine) as session:
-        inventory = offers.enabled(session)
+        inventory, version = offers.enabled(session), prices.version(session)
         past = (
             observations.recent_of_kind(session, tenant_id, spec.workload.kind, limit=REMEMBERED)
             if isinstance(spec.workload, CustomSpec)
             else []
         )
-    return look_at_offers(knowledge, spec, inventory, readable(past, knowledge))
+    return look_at_offers(knowledge, spec, inventory, readable(past, knowledge), inventory_version=version)
 
 
 def look_at_offers(
-    knowledge: Knowledge, spec: JobSpec, inventory: Sequence[Offer], history: Sequence[Observation] = ()
+    knowledge: Knowledge,
+    spec: JobSpec,
+    inventory: Sequence[Offer],
+    history: Sequence[Observation] = (),
+    *,
+    inventory_version: int | None = None,
 ) -> Prospect:
     """The same on an inventory that is at hand, with what is remembered of a custom kind."""
     workload = resolve(spec.workload, knowledge.models, Software())
@@ -65,6 +72,7 @@ def look_at_offers(
         # not the predictor's own: another may have been promoted since
         model_version=forecasts[0].model_version if forecasts else knowledge.predictor.version,
         prediction_ms=1000 * took,
+        inventory_version=inventory_version,
     )
 
 

@@ -71,6 +71,8 @@ class Decision(Base):
     rejected_by_reason: Mapped[dict[str, Any]]
     """Reason code -> how many candidates it rejected, the unlisted ones included."""
     price_date: Mapped[str | None]
+    inventory_version: Mapped[int | None]
+    """The inventory it was made on; `offer_prices` says what that was. None before versions were counted."""
     naive_cost_micros: Mapped[int | None]
     """Expected cost of the naive choice: the lowest price per hour whose memory holds the weights."""
     naive_choice: Mapped[dict[str, Any] | None]

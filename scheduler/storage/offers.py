@@ -12,6 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.offers import Offer as OfferValue
+from scheduler.domain.price_line import PriceKey
+from scheduler.storage import prices
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import Offer
@@ -19,17 +21,16 @@ from scheduler.storage.views import OfferView
 
 _COLUMNS = columns(Offer, OfferValue)
 _KEY = ("provider", "region", "instance_type", "gpu_type")
+_REMEMBERED = (
+    "price_date", "on_demand_micros_per_gpu_hour", "spot_micros_per_gpu_hour", "capacity_gpus", "source",
+)  # fmt: skip
 _IMPORTED = tuple(field.name for field in fields(OfferValue) if field.name not in ("id", "reserved_gpus", *_KEY))
-
-
-def _value(row: Mapping[Any, Any]) -> OfferValue:
-    return OfferValue(**{**row, "sold_gpus": tuple(row["sold_gpus"]), "assumed": tuple(row["assumed"])})
 
 
 def enabled(session: Session) -> list[OfferValue]:
     """Every offer that may be used."""
     query = select(*_COLUMNS).where(Offer.enabled).order_by(Offer.id)
-    return [_value(row) for row in session.execute(query).mappings()]
+    return [prices.offer_value(row) for row in session.execute(query).mappings()]
 
 
 def get(session: Session, offer_id: UUID) -> OfferValue:
@@ -37,30 +38,54 @@ def get(session: Session, offer_id: UUID) -> OfferValue:
     row = session.execute(select(*_COLUMNS).where(Offer.id == offer_id)).mappings().one_or_none()
     if row is None:
         raise NotFound("offer", offer_id)
-    return _value(row)
+    return prices.offer_value(row)
 
 
-def upsert(session: Session, offers: Sequence[OfferValue]) -> int:
+def upsert(
+    session: Session, offers: Sequence[OfferValue], *, import_id: UUID | None = None, only_newer: bool = False
+) -> int:
     """Store offers; one of the same provider, region, instance and GPU type is replaced, what is held of it stays.
 
+    With `only_newer`, a price older than the one in use is remembered and not put to use. How many were put to use.
     Rows are written in the order of their key, so that two imports at once wait for each other instead of deadlocking.
     """
     if not offers:
         return 0
+    version = prices.next_version(session)
     rows = [
         {**{field.name: getattr(offer, field.name) for field in fields(OfferValue)},
          "sold_gpus": list(offer.sold_gpus), "assumed": list(offer.assumed)}
-        for offer in sorted(offers, key=lambda offer: tuple(getattr(offer, name) for name in _KEY))
+        for offer in sorted(offers, key=_key)
     ]  # fmt: skip
     statement = insert(Offer)
     replaced = {name: statement.excluded[name] for name in _IMPORTED}
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=list(_KEY), set_={**replaced, "enabled": True, "updated_at": func.now()}
+            index_elements=list(_KEY),
+            set_={**replaced, "enabled": True, "updated_at": func.now()},
+            where=statement.excluded.price_date >= Offer.price_date if only_newer else None,
         ),
         rows,
     )
-    return len(rows)
+    return _remember(session, offers, version=version, import_id=import_id)
+
+
+def _remember(session: Session, offers: Sequence[OfferValue], *, version: int, import_id: UUID | None) -> int:
+    # now() is the moment the transaction began: an offer that carries it was written here
+    mine = Offer.updated_at == func.now()
+    rows = session.execute(select(Offer.id, *(getattr(Offer, name) for name in _KEY), mine, Offer.enabled))
+    stored = {tuple(key): (offer_id, written, enabled) for offer_id, *key, written, enabled in rows}
+    prices.record(session, [
+        {name: getattr(offer, name) for name in _REMEMBERED}
+        | {"offer_id": stored[_key(offer)][0], "applied": stored[_key(offer)][1], "enabled": stored[_key(offer)][2],
+           "import_id": import_id, "inventory_version": version}
+        for offer in offers
+    ])  # fmt: skip
+    return sum(stored[_key(offer)][1] for offer in offers)
+
+
+def _key(offer: OfferValue) -> PriceKey:
+    return offer.provider, offer.region, offer.instance_type, offer.gpu_type
 
 
 def count(session: Session) -> int:
@@ -88,7 +113,11 @@ def page(
 
 
 def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> OfferView:
-    """Set columns of an offer; NotFound where there is none. Capacity may go below what is held: nothing is taken back."""
+    """Set columns of an offer; NotFound where there is none.
+
+    Capacity may go below what is held: nothing is taken back.
+    """
+    version = prices.next_version(session)
     row = (
         session.execute(
             update(Offer)
@@ -102,10 +131,16 @@ def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> Offe
     )
     if row is None:
         raise NotFound("offer", offer_id)
-    return _offer_view(row)
+    changed = _offer_view(row)
+    prices.record(session, [
+        {name: getattr(changed.offer, name) for name in _REMEMBERED}
+        | {"offer_id": offer_id, "applied": True, "enabled": changed.enabled, "import_id": None,
+           "inventory_version": version}
+    ])  # fmt: skip
+    return changed
 
 
 def _offer_view(row: Mapping[Any, Any]) -> OfferView:
     value = dict(row)
     enabled, updated_at = value.pop("enabled"), value.pop("updated_at")
-    return OfferView(offer=_value(value), enabled=enabled, updated_at=updated_at)
+    return OfferView(offer=prices.offer_value(value), enabled=enabled, updated_at=updated_at)

@@ -6,6 +6,7 @@ from scheduler.storage.attempt_tables import Attempt, AttemptLog, Observation, R
 from scheduler.storage.base import DEFAULT_TENANT, Base
 from scheduler.storage.inventory_tables import ApiKey, Model, Offer, Tenant
 from scheduler.storage.job_tables import Candidate, Decision, Event, Job, OutboxMessage
+from scheduler.storage.price_tables import InventoryVersion, OfferPrice, PriceImport, QuarantinedPrice
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -16,11 +17,15 @@ __all__ = [
     "Candidate",
     "Decision",
     "Event",
+    "InventoryVersion",
     "Job",
     "Model",
     "Observation",
     "Offer",
+    "OfferPrice",
     "OutboxMessage",
+    "PriceImport",
+    "QuarantinedPrice",
     "Reservation",
     "Tenant",
 ]

@@ -88,6 +88,8 @@ class DecisionView:
     rejected_by_reason: Mapping[str, int]
     price_date: str | None
     """The oldest price that was looked at."""
+    inventory_version: int | None
+    """Which inventory was looked at."""
     naive_cost_micros: int | None
     naive_choice: Mapping[str, Any] | None
     """The lowest price per hour whose memory holds the weights."""
@@ -197,3 +199,52 @@ class OfferView:
     offer: Offer
     enabled: bool
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceView:
+    """What an offer was, from a moment on. Prices are micro-dollars per GPU-hour."""
+
+    price_date: str
+    on_demand_micros_per_gpu_hour: int | None
+    spot_micros_per_gpu_hour: int | None
+    capacity_gpus: int
+    enabled: bool
+    source: str
+    import_id: UUID | None
+    inventory_version: int
+    applied: bool
+    """False for a list older than the one that was in use."""
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceImportView:
+    """A price list that was taken in, and what became of its lines."""
+
+    id: UUID
+    format: str
+    sha256: str
+    lines: int
+    stored: int
+    older: int
+    quarantined: int
+    skipped: Mapping[str, int]
+    oldest_price_date: str | None
+    newest_price_date: str | None
+    imported_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineView:
+    """A price that is not believed, with the offer that it would make."""
+
+    id: UUID
+    offer: Offer
+    doubt: str
+    factor: float
+    reason: str
+    state: str
+    import_id: UUID | None
+    held_at: datetime
+    decided_at: datetime | None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from scheduler.api import present
+from scheduler.api import present, present_prices
 from scheduler.api.context import Context, Tenant
 from scheduler.api.problems import refuse, responses
 from scheduler.api.schemas.common import Page
-from scheduler.api.schemas.offers import OfferChange, OfferIn, OfferOut, OffersStored
+from scheduler.api.schemas.offers import ImportOut, OfferChange, OfferIn, OfferOut, OffersStored
 from scheduler.api.strict_json import BulkRoute, JsonRoute
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.offers import Offer
@@ -69,12 +70,22 @@ async def _csv_body(request: Request) -> bytes:
     responses=responses(413, 415),
     openapi_extra={"requestBody": _CSV},
 )
-def import_offers(context: Context, tenant: Tenant, price_list: Annotated[bytes, Depends(_csv_body)]) -> OffersStored:
-    """Columns as in datasets/prices_2026_08.csv. All lines or none: the first that cannot be true is named."""
+def import_offers(
+    context: Context,
+    tenant: Tenant,
+    price_list: Annotated[bytes, Depends(_csv_body)],
+    provider: Annotated[str | None, Query(max_length=200, description="For catalogues that do not say whose")] = None,
+    price_date: Annotated[date | None, Query(description="For catalogues that do not say of which day")] = None,
+) -> ImportOut:
+    """A list with the columns of datasets/prices_2026_08.csv, or a catalogue of gpuhunt, dstack or SkyPilot.
+
+    All lines or none: the first that cannot be read is named. A price that cannot be true goes to quarantine.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "price list"
         path.write_bytes(price_list)
-        return OffersStored(stored=import_price_file(context.engine, path))
+        done = import_price_file(context.engine, path, provider=provider, price_date=price_date)
+    return present_prices.imported(done)
 
 
 def _offer(given: OfferIn) -> Offer:

@@ -108,6 +108,66 @@ class OfferChange(BaseModel):
 
 
 class OffersStored(Out):
-    """What an import did."""
+    """What putting an offer in did."""
 
     stored: int = Field(description="Offers that were added or took a new price")
+
+
+class ImportOut(Out):
+    """What became of a price list."""
+
+    import_id: UUID
+    format: str = Field(description="pythia, listing, gpuhunt or skypilot: known by the header", examples=["gpuhunt"])
+    stored: int = Field(description="Offers that were added or took the price")
+    older: int = Field(description="Prices older than the one in use: remembered, not put to use")
+    quarantined: int = Field(description="Prices that are not believed: GET /v1/prices/quarantine lists them")
+    skipped: dict[str, int] = Field(description="Lines that are no offer of ours, by reason")
+
+
+class PriceOut(Out):
+    """What an offer was, from a moment on."""
+
+    price_date: str
+    on_demand_usd_per_gpu_hour: Usd | None
+    spot_usd_per_gpu_hour: Usd | None
+    capacity_gpus: int
+    enabled: bool
+    source: str
+    import_id: UUID | None
+    inventory_version: int = Field(description="Decisions name the version they were made on")
+    applied: bool = Field(description="False for a list older than the price in use: remembered, not put to use")
+    recorded_at: datetime
+
+
+class PriceImportOut(Out):
+    """A price list that was taken in."""
+
+    id: UUID
+    format: str
+    sha256: str
+    lines: int
+    stored: int
+    older: int
+    quarantined: int
+    skipped: dict[str, int]
+    oldest_price_date: str | None
+    newest_price_date: str | None
+    imported_at: datetime
+
+
+class QuarantineOut(Out):
+    """A price that is not believed, until somebody releases or drops it."""
+
+    id: UUID
+    provider: str
+    region: str
+    instance_type: str
+    gpu_type: str
+    on_demand_usd_per_gpu_hour: Usd | None
+    spot_usd_per_gpu_hour: Usd | None
+    price_date: str
+    doubt: str = Field(description="below_band, above_band, fell or rose", examples=["below_band"])
+    factor: float = Field(description="How far it lies outside")
+    reason: str = Field(examples=["$0.0100 on demand is too low to be true: H100-SXM has cost $1.14 to $23.33 …"])
+    state: str = Field(description="held, released or dropped")
+    held_at: datetime

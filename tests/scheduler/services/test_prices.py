@@ -1,0 +1,129 @@
+"""Prices are dated, versioned and remembered; absurd ones wait in quarantine and are in no plan."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scheduler.domain.errors import NotFound
+from scheduler.domain.offers import Offer
+from scheduler.domain.price_file import PRICE_COLUMNS
+from scheduler.services.import_offers import Imported, import_price_file, list_offers
+from scheduler.services.inventory import change_offer
+from scheduler.services.plan import plan_on
+from scheduler.services.prices import (
+    drop_price,
+    inventory_of,
+    inventory_version,
+    list_imports,
+    list_quarantine,
+    price_history,
+    release_price,
+)
+from scheduler.storage.ids import new_id
+from tests.scheduler.services.conftest import Installation
+from tests.support.offers import make_offer, make_spec
+
+ROW = {
+    "provider": "acme", "region": "north", "country": "FI", "jurisdiction": "EU", "provider_hq": "FI",
+    "instance_type": "L40S-box", "gpu_type": "L40S", "node_gpus": "8", "on_demand_usd_per_gpu_hour": "1",
+    "spot_usd_per_gpu_hour": "", "price_date": "2026-08-24", "source": "a list", "sold_gpus": "1|2|4|8",
+}  # fmt: skip
+
+
+def bring(installation: Installation, folder: Path, *rows: dict[str, str]) -> Imported:
+    path = folder / "prices.csv"
+    lines = [",".join(PRICE_COLUMNS), *(",".join((ROW | row)[name] for name in PRICE_COLUMNS) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return import_price_file(installation.engine, path)
+
+
+def usd(offers: list[Offer], gpu_type: str = "L40S") -> float | None:
+    micros = {offer.gpu_type: offer.on_demand_micros_per_gpu_hour for offer in offers}[gpu_type]
+    return None if micros is None else micros / 1e6
+
+
+def test_an_import_says_what_became_of_its_lines_and_is_remembered(installation: Installation, tmp_path: Path) -> None:
+    done = bring(
+        installation, tmp_path,
+        {"on_demand_usd_per_gpu_hour": "1.2"},
+        {"gpu_type": "H100-SXM", "instance_type": "H100-SXM-box", "on_demand_usd_per_gpu_hour": "0.01"},
+        {"gpu_type": "T4", "instance_type": "new"},
+    )  # fmt: skip
+    assert (done.stored, done.older, done.quarantined, done.format) == (2, 0, 1, "pythia")
+    (kept,) = list_imports(installation.engine)
+    assert (kept.id, kept.stored, kept.quarantined, kept.newest_price_date) == (done.import_id, 2, 1, "2026-08-24")
+
+
+def test_an_absurd_price_is_in_no_inventory_until_it_is_released(installation: Installation, tmp_path: Path) -> None:
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.01"})
+    assert usd(list_offers(installation.engine)) == 1.0
+    (held,) = list_quarantine(installation.engine)
+    assert (held.doubt, held.offer.gpu_type) == ("below_band", "L40S")
+    assert "too low" in held.reason
+    release_price(installation.engine, held.id, now=installation.now)
+    assert usd(list_offers(installation.engine)) == 0.01
+    assert list_quarantine(installation.engine) == []
+    with pytest.raises(NotFound):
+        drop_price(installation.engine, held.id, now=installation.now)
+
+
+def test_tenfold_yesterdays_price_is_held_and_can_be_dropped(installation: Installation, tmp_path: Path) -> None:
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "10"})
+    (held,) = list_quarantine(installation.engine)
+    assert (held.doubt, held.factor) == ("rose", 10)
+    drop_price(installation.engine, held.id, now=installation.now)
+    assert (list_quarantine(installation.engine), usd(list_offers(installation.engine))) == ([], 1.0)
+
+
+def test_the_same_absurd_list_twice_is_held_once(installation: Installation, tmp_path: Path) -> None:
+    for _ in range(2):
+        bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.01"})
+    assert len(list_quarantine(installation.engine)) == 1
+
+
+def test_an_older_list_is_remembered_and_not_put_to_use(installation: Installation, tmp_path: Path) -> None:
+    done = bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.8", "price_date": "2026-05-24"})
+    assert (done.stored, done.older) == (0, 1)
+    assert usd(list_offers(installation.engine)) == 1.0
+    assert usd(inventory_of(installation.engine, date(2026, 6, 1))) == 0.8
+    assert usd(inventory_of(installation.engine, date(2026, 8, 23))) == 1.0
+    assert inventory_of(installation.engine, date(2026, 1, 1)) == []
+
+
+def test_what_is_held_survives_a_new_price_and_the_history_tells_both(
+    installation: Installation, tmp_path: Path
+) -> None:
+    installation.submit(make_spec())
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "1.5"})
+    (offer,) = [offer for offer in list_offers(installation.engine) if offer.gpu_type == "L40S"]
+    assert (offer.reserved_gpus, usd([offer])) == (1, 1.5)
+    told = [price.on_demand_micros_per_gpu_hour for price in price_history(installation.engine, offer.id)]
+    assert told == [1_500_000, 1_000_000]
+    with pytest.raises(NotFound):
+        price_history(installation.engine, new_id())
+
+
+def test_a_decision_names_its_inventory_and_can_be_made_again_on_it(installation: Installation) -> None:
+    first = installation.submit(make_spec()).decision
+    dearer = {"on_demand_micros_per_gpu_hour": 4_000_000, "price_date": "2026-08-24"}
+    change_offer(installation.engine, make_offer("L40S").id, dearer)
+    second = installation.submit(make_spec(constraints={"gpu_types": ["L40S"]})).decision
+    assert first.chosen is not None
+    assert first.inventory_version is not None
+    assert second.inventory_version == first.inventory_version + 1
+    inventory = inventory_version(installation.engine, first.inventory_version)
+    assert usd(inventory) == 1.0
+    again = plan_on(inventory, installation.knowledge, make_spec(), now=installation.now).decision
+    assert again.chosen is not None
+    assert again.chosen.expected_cost_micros == first.chosen.expected_cost_micros
+
+
+def test_a_disabled_offer_is_not_in_later_versions(installation: Installation) -> None:
+    before = installation.submit(make_spec()).decision.inventory_version
+    assert before is not None
+    change_offer(installation.engine, make_offer("L40S").id, {"enabled": False})
+    names = [{offer.gpu_type for offer in inventory_version(installation.engine, before + more)} for more in (0, 1)]
+    assert names == [{"H100-SXM", "L40S"}, {"H100-SXM"}]
