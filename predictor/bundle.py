@@ -93,6 +93,7 @@ def make_bundle(
     for task, correction in corrections.items():
         files[f"{task}-habits.txt"] = correction.habits.text.encode()
         files[f"{task}-particulars.txt"] = correction.particulars.text.encode()
+        files[f"{task}-spread.txt"] = correction.spread.text.encode()
         files[f"{task}.json"] = _json(correction.to_json())
     for kind, model in kinds.items():
         files[f"{_kind_stem(kind)}.txt"] = model.text.encode()
@@ -184,6 +185,7 @@ def _correction(task: Task, files: Mapping[str, bytes], manifest: Manifest) -> C
         _object(f"{task}.json", files, manifest),
         _text(f"{task}-habits.txt", files, manifest),
         _text(f"{task}-particulars.txt", files, manifest),
+        _text(f"{task}-spread.txt", files, manifest),
     )
 
 

@@ -19,6 +19,9 @@ BEYOND_KNOWN = float(np.log(2.0))
 """Sizes may be twice the largest seen before a forecast is called a step outside."""
 
 
+MOST_SPREAD = 1.5
+"""Logarithm of the most that one question is taken to be easier or harder than another."""
+
 LEAST_SAY = 0.1
 """Share of the learned correction below which a forecast is called arithmetic."""
 
@@ -62,6 +65,8 @@ class Corrected:
     """From the nearest known layout, card and model."""
     beyond: Floats
     """How far sizes are above the largest seen."""
+    spread: Floats
+    """How much wider than usual such questions miss, as a factor."""
     learned: Flags
     """False where the trees have next to no say."""
     in_domain: Flags
@@ -70,7 +75,7 @@ class Corrected:
 def uncorrected(count: int) -> Corrected:
     """The correction of questions about a task that nothing was learned about."""
     none, no = np.zeros(count), np.zeros(count, dtype=bool)
-    return Corrected(shift=none, distance=none, beyond=none, learned=no, in_domain=no)
+    return Corrected(shift=none, distance=none, beyond=none, spread=np.ones(count), learned=no, in_domain=no)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,21 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Trees that know which questions are hard: some sources of error are habits too (a toy model's step is all
+    overhead, a text's length is only capped). They read nothing that grows with a job, so that upper quantiles keep
+    its order, and only widen with distance."""
+
+    trees: Trees
+    text: str
+
+    def at(self, steady: Floats, distance: Floats) -> Floats:
+        """Factor of the usual width for each row."""
+        told = self.trees.predict(np.column_stack([steady, distance]))
+        return np.exp(np.clip(told, -MOST_SPREAD, MOST_SPREAD))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
     """What corrects the arithmetic of one task, with the data it stands on.
 
@@ -94,6 +114,7 @@ class Correction:
     task: Task
     habits: Layer
     particulars: Layer
+    spread: Spread
     domain: Domain
     calibration: Calibration
     rows: int
@@ -112,6 +133,7 @@ class Correction:
             shift=shift,
             distance=distance,
             beyond=beyond,
+            spread=self.spread.at(rows[:, table.steady], distance),
             learned=np.maximum(near, far) >= LEAST_SAY,
             in_domain=(distance <= self.domain.reach) & (beyond <= BEYOND_KNOWN),
         )
@@ -130,7 +152,7 @@ class Correction:
         }
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any], habits: str, particulars: str) -> Correction:
+    def from_json(cls, raw: Mapping[str, Any], habits: str, particulars: str, spread: str) -> Correction:
         """Raises InvalidBundle where the parts do not belong together."""
         try:
             task = Task(raw["task"])
@@ -144,6 +166,7 @@ class Correction:
                 particulars=Layer(
                     trees=Trees(particulars), text=particulars, trust=Trust.from_json(raw["particulars"])
                 ),
+                spread=Spread(trees=Trees(spread), text=spread),
                 domain=Domain.from_json(raw["domain"]),
                 calibration=Calibration.from_json(raw["calibration"]),
                 rows=int(raw["rows"]),
@@ -155,6 +178,7 @@ class Correction:
         fits = (
             correction.habits.trees.features == len(table.habits)
             and correction.particulars.trees.features == len(table.names)
+            and correction.spread.trees.features == len(table.steady) + 1
             and len(correction.domain.scales) == len(table.fixed)
             and len(correction.domain.largest) == len(table.growing)
         )

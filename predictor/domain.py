@@ -85,13 +85,13 @@ def describe(fixed: Floats, growing: Floats, *, limit: int) -> Domain:
     # half a standard deviation at least a tenth of a natural unit: a column that never moved is no ruler
     scales = np.maximum(spread, 0.2)
     scaled = np.unique((fixed / scales).round(_DIGITS), axis=0)
-    references = scaled[_spread_out(scaled, limit)]
+    references = scaled[spread_out(scaled, limit)]
     nearest_other = _nearest_other(scaled)
     reach = float(np.quantile(nearest_other, 0.95)) if len(nearest_other) else 0.0
     return Domain(scales=scales, references=references, largest=growing.max(axis=0), reach=max(reach, 0.1))
 
 
-def _spread_out(rows: Floats, limit: int) -> NDArray[np.intp]:
+def spread_out(rows: Floats, limit: int) -> NDArray[np.intp]:
     """Rows that cover the others with the least radius: each next one is the furthest from those chosen
     (Gonzalez 1985, twice the best possible radius at most)."""
     if len(rows) <= limit:

@@ -51,6 +51,7 @@ class FeatureTable:
         self.fixed = self._places(Role.FIXED)
         self.growing = self._places(Role.GROWING)
         self.habits = tuple(place for place, feature in enumerate(features) if feature.habit)
+        self.steady = tuple(place for place, feature in enumerate(features) if feature.role is not Role.GROWING)
         self.all = tuple(range(len(features)))
 
     @property
@@ -82,6 +83,14 @@ def _growing(name: str, read: Callable[[Any], Floats]) -> Feature:
 
 def _split(name: str, read: Callable[[Any], Floats]) -> Feature:
     return Feature(name, Role.SPLIT, read)
+
+
+def _decode_intensity(x: InferenceArithmetic) -> Floats:
+    """Arithmetic over traffic of the weights in one decode step: above 1 the step waits for arithmetic."""
+    c = x.columns
+    rate = c.compute_tflops * 1e12 * c.gpu.achievable_fraction
+    arithmetic = 2.0 * c.model.active_parameters * x.batch / c.layout.dp / rate
+    return arithmetic / (c.model.parameters * c.weight_bytes / (c.gpu.bandwidth_gbs * 1e9))
 
 
 def _habits(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
@@ -206,17 +215,17 @@ INFERENCE_TIME = FeatureTable(
             _fixed("cache bytes", lambda x: x.columns.cache_bytes),
             _fixed("log engine step", lambda x: _log(x.columns.pace.step_s, 1e-6)),
             _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
+            # a larger batch in flight may well be faster, so these are free; longer texts never are
             _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
-            _split("log prefill share", lambda x: _log(x.time.prefill_s / x.time.runtime_s)),
-            _split("compute share", lambda x: x.time.compute_s / x.time.runtime_s),
-            _split("memory share", lambda x: x.time.memory_s / x.time.runtime_s),
-            _split("communication share", lambda x: x.time.communication_s / x.time.runtime_s),
+            _split("log intensity", lambda x: _log(_decode_intensity(x), 1e-9)),
         )
     ),
     _split("log batch", lambda x: _log(x.batch)),
-    _split("log rounds", lambda x: _log(x.columns.requests / np.maximum(x.batch, 1.0))),
-    _split("log input", lambda x: _log(x.columns.input, 1.0)),
-    _split("log output", lambda x: _log(x.columns.output, 1.0)),
+    _growing("log input", lambda x: _log(x.columns.input, 1.0)),
+    _growing("log output", lambda x: _log(x.columns.output, 1.0)),
+    _growing("log length", lambda x: _log(x.columns.input + x.columns.output, 1.0)),
+    _growing("log requests", lambda x: _log(x.columns.requests)),
+    _growing("log runtime", lambda x: _log(x.time.runtime_s, 1e-6)),
 )
 
 

@@ -10,7 +10,7 @@ from predictor.calibration import LEVELS, Calibration
 from predictor.correction import Corrected
 from predictor.gather import Floats
 
-P10, P50, P90, P95 = 0.1, 0.5, 0.9, 0.95
+P10, P90, P95 = 0.1, 0.9, 0.95
 
 
 def _logistic(deviation: float) -> Calibration:
@@ -42,17 +42,18 @@ class Bands:
 def bands(arithmetic: Floats, corrected: Corrected, calibration: Calibration, bare: Calibration) -> Bands:
     """Quantiles around the corrected arithmetic (a logarithm); sizes beyond the largest seen widen them.
 
-    `bare` is how wrong arithmetic alone is taken to be: no size widens a band beyond that.
+    `bare` is how wrong arithmetic alone is taken to be: no size widens a band beyond that. The middle is the corrected
+    arithmetic itself: the median miss of far buckets is that of a few other sources, and adding it made forecasts of
+    the next source worse.
     """
-    steps = calibration.quantiles(corrected.distance, (P10, P50, P90, P95))
-    middle = steps[:, 1]
-    centre = arithmetic + corrected.shift + middle
-    stretch = _stretch(corrected, calibration, bare)
+    centre = arithmetic + corrected.shift
+    width = _width(corrected, calibration, bare)
+    steps = calibration.quantiles(corrected.distance, (P10, P90, P95)) * width[:, None]
     return Bands(
-        p10=centre + (steps[:, 0] - middle) * stretch,
+        p10=centre + np.minimum(steps[:, 0], 0.0),
         p50=centre,
-        p90=centre + (steps[:, 2] - middle) * stretch,
-        p95=centre + (steps[:, 3] - middle) * stretch,
+        p90=centre + np.maximum(steps[:, 1], 0.0),
+        p95=centre + np.maximum(steps[:, 2], 0.0),
     )
 
 
@@ -60,15 +61,12 @@ def fit_probability(
     need: Floats, usable: Floats, corrected: Corrected, calibration: Calibration, bare: Calibration
 ) -> Floats:
     """P(need <= usable), both as logarithms and the need by arithmetic; from the same distribution as the quantiles."""
-    middle = calibration.quantiles(corrected.distance, (P50,))[:, 0]
-    margin = usable - (need + corrected.shift + middle)
-    stretch = _stretch(corrected, calibration, bare)
-    return calibration.probability_below(corrected.distance, middle + margin / stretch)
+    margin = usable - (need + corrected.shift)
+    return calibration.probability_below(corrected.distance, margin / _width(corrected, calibration, bare))
 
 
-def _stretch(corrected: Corrected, calibration: Calibration, bare: Calibration) -> Floats:
-    """What sizes beyond the largest seen widen the band by: no less for larger ones, at most to arithmetic's own."""
-    own = calibration.quantiles(corrected.distance, (P50, P95))
-    width = np.maximum(own[:, 1] - own[:, 0], 1e-9)
-    widest = bare.quantiles(corrected.distance, (P95,))[:, 0] / width
-    return np.minimum(1.0 + corrected.beyond, np.maximum(1.0, widest))
+def _width(corrected: Corrected, calibration: Calibration, bare: Calibration) -> Floats:
+    """Factor on the usual steps: the question's own spread, and more for sizes beyond the largest seen."""
+    own = calibration.quantiles(corrected.distance, (P95,))[:, 0] * corrected.spread
+    widest = bare.quantiles(corrected.distance, (P95,))[:, 0] / np.maximum(own, 1e-9)
+    return corrected.spread * np.minimum(1.0 + corrected.beyond, np.maximum(1.0, widest))

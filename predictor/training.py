@@ -13,14 +13,14 @@ import numpy as np
 from predictor.boosting import Boosting, boost
 from predictor.bundle import Bundle, Source, make_bundle
 from predictor.calibration import calibrate
-from predictor.correction import Correction, Layer, Trust
+from predictor.correction import Correction, Layer, Spread, Trust
 from predictor.domain import describe
 from predictor.errors import NotEnoughData
 from predictor.features import Task
 from predictor.folds import GROUPINGS, group_folds, groups_of
 from predictor.gather import Flags, Floats
 from predictor.kind_training import train_kinds
-from predictor.samples import Samples, samples
+from predictor.samples import Samples, Words, samples
 from predictor.telemetry import Observation
 from predictor.trees import Trees
 
@@ -50,9 +50,13 @@ SETTINGS: Mapping[Task, Settings] = {
     Task.TRAINING_TIME: Settings(habits=Boosting(trees=100, leaves=8), particulars=Boosting(trees=200, width=0.05)),
     Task.INFERENCE_TIME: Settings(
         habits=Boosting(trees=100, leaves=8, min_rows=40, ridge=20.0),
-        particulars=Boosting(trees=300, leaves=32),
+        particulars=Boosting(trees=400, leaves=32, min_rows=6, ridge=2.0, width=0.05),
     ),
 }
+
+_SPREAD = Boosting(trees=60, leaves=8, min_rows=40, ridge=20.0, width=1.0)
+_EASIEST = 0.02  # a miss smaller than this is luck, and its logarithm would rule the fit
+_SPREAD_FOLDS = 4
 
 _FOLDS = {"configuration": 4, "family": 4, "gpu_type": 4, "site": 6}
 _HELD_OUT_REFERENCES = 600
@@ -107,13 +111,16 @@ def fit(task: Task, found: Samples, *, seed: int) -> Correction:
     habits, particulars = choose_trust(held_out)
     table = task.features
     texts = grow(task, found, seed=seed)
+    left = held_out.left(habits, particulars)
+    spread = Trees(spread_text := _spread(held_out, left, seed))
     return Correction(
         task=task,
         habits=Layer(trees=Trees(texts[0]), text=texts[0], trust=habits),
         particulars=Layer(trees=Trees(texts[1]), text=texts[1], trust=particulars),
+        spread=Spread(trees=spread, text=spread_text),
         domain=describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task]),
         calibration=calibrate(
-            held_out.left(habits, particulars),
+            left / _spread_held_out(held_out, left, seed),
             held_out.lower_bound,
             held_out.weights,
             held_out.distances,
@@ -157,10 +164,17 @@ class HeldOut:
 
     residuals: Floats
     lower_bound: Flags
+    configuration: Words
+    steady: Floats
+    """Features that do not grow with the job."""
     habits: Floats
     particulars: Floats
     distances: Floats
     weights: Floats
+
+    def take(self, chosen: Flags) -> HeldOut:
+        """The rows of a mask."""
+        return HeldOut(**{name: getattr(self, name)[chosen] for name in self.__slots__})
 
     def left(self, habits: Trust, particulars: Trust) -> Floats:
         """What the layers, trusted so far, leave of the residuals."""
@@ -187,6 +201,8 @@ def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
                 HeldOut(
                     residuals=held.residuals,
                     lower_bound=held.lower_bound,
+                    configuration=held.configuration,
+                    steady=held.rows[:, table.steady],
                     habits=habits.predict(held.rows[:, table.habits]),
                     particulars=particulars.predict(held.rows),
                     distances=domain.distance(held.rows[:, table.fixed]),
@@ -203,7 +219,9 @@ def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
     scales = {_NEAREST, *(max(float(edge), _NEAREST) for edge in edges)}
     grid = [
         Trust(near=near, far=far, distance=distance)
-        for near, far, distance in product((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), sorted(scales))
+        for near, far, distance in product(
+            (0.0, 0.25, 0.5, 0.75, 0.9, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), sorted(scales)
+        )
         if far <= near
     ]
     none = Trust(near=0.0, far=0.0, distance=_NEAREST)
@@ -211,6 +229,31 @@ def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
     particulars = min(grid, key=lambda trust: held_out.loss(habits, trust))
     habits = min(grid, key=lambda trust: held_out.loss(trust, particulars))
     return habits, particulars
+
+
+def _spread(held_out: HeldOut, left: Floats, seed: int) -> str:
+    """Trees that tell how widely held-out rows were missed, relative to the usual."""
+    missed = np.log(np.where(held_out.lower_bound, np.maximum(left, 0.0), np.abs(left)) + _EASIEST)
+    columns = np.column_stack([held_out.steady, held_out.distances])
+    return boost(
+        columns,
+        missed - np.average(missed, weights=held_out.weights),
+        lower_bound=np.zeros(len(missed), dtype=bool),
+        weights=held_out.weights,
+        growing=(columns.shape[1] - 1,),
+        seed=seed,
+        settings=_SPREAD,
+    )
+
+
+def _spread_held_out(held_out: HeldOut, left: Floats, seed: int) -> Floats:
+    """The spread of each row by trees that had not seen its configuration, for an honest calibration."""
+    result = np.ones(len(left))
+    for mask in group_folds(held_out.configuration, _SPREAD_FOLDS, seed):
+        rest = held_out.take(~mask)
+        spread = Spread(trees=Trees(text := _spread(rest, left[~mask], seed)), text=text)
+        result[mask] = spread.at(held_out.steady[mask], held_out.distances[mask])
+    return result
 
 
 def bucket_edges(held_out: HeldOut) -> list[float]:

@@ -147,6 +147,19 @@ def test_a_longer_text_in_flight_never_needs_less(question: Question, longer: in
     assert_memory_not_less(*both(question, with_spec(question, **{field: getattr(question.workload, field) + longer})))
 
 
+@given(
+    question=servings(max_batch_size=8),
+    longer=st.integers(1, 65_536),
+    field=st.sampled_from(["input_length", "output_length", "num_requests"]),
+)
+def test_more_to_read_or_write_never_takes_less_time(question: Question, longer: int, field: str) -> None:
+    small, large = both(question, with_spec(question, **{field: getattr(question.workload, field) + longer}))
+    assert small.runtime_s is not None
+    assert large.runtime_s is not None
+    assert large.runtime_s.p50 >= small.runtime_s.p50 * (1 - 1e-9)
+    assert large.runtime_s.p90 >= small.runtime_s.p90 * (1 - 1e-9)
+
+
 @given(questions=st.lists(st.one_of(trainings(), servings()), min_size=2, max_size=8))
 def test_a_forecast_does_not_depend_on_what_else_is_asked(questions: list[Question]) -> None:
     together = SHIPPED.forecast(questions)
