@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from predictor.forecast import Forecast
 from predictor.layout import Layout
 from scheduler.domain.offers import Offer
+from scheduler.domain.options import Options
 from scheduler.domain.states import DecisionKind
 from scheduler.domain.verdicts import Verdict
 
@@ -85,6 +86,8 @@ class Wait:
 
     reason: str
     considered: Considered
+    options: Options
+    """Where it could run once capacity returns, the best first."""
 
     kind = DecisionKind.WAIT
 

@@ -93,15 +93,25 @@ def _verdict(table: Table, row: int, winner: int | None, lot: Lot, cell: CellOut
     if nearness == FEASIBLE:
         assert winner is not None  # noqa: S101 - where anything is feasible, the first in order is chosen
         return _beaten(table, row, winner, objective)
-    match HOPELESS_TO_NEAR[nearness]:
-        case Code.DEADLINE:
-            return Verdict(Code.DEADLINE, number, f"{number:.0f} s late at the asked probability")
-        case Code.BUDGET:
-            return Verdict(Code.BUDGET, number / 1_000_000, f"${format_usd(int(number))} over the budget at p90")
-        case Code.CAPACITY:
-            return Verdict(Code.CAPACITY, number, _capacity(lot, int(table.free[row])))
-    assert cell.verdict is not None  # noqa: S101 - every other reason was found without the offer
-    return cell.verdict
+    code = HOPELESS_TO_NEAR[nearness]
+    if code not in _WITH_THE_OFFER:
+        assert cell.verdict is not None  # noqa: S101 - every other reason was found without the offer
+        return cell.verdict
+    money = f"${format_usd(int(number))}"
+    text = {
+        Code.DEADLINE: f"{number:.0f} s late at the asked probability",
+        Code.BUDGET: f"{money} over the budget at p90",
+        Code.QUOTA: f"{number:.0f} GPUs above what is left of the tenant's quota",
+        Code.QUOTA_SPEND: f"{money} at p90 above what is left of the tenant's quota of this month",
+        Code.CAPACITY: _capacity(lot, int(table.free[row])),
+    }[code]
+    return Verdict(code, number / 1_000_000 if code in _IN_MICROS else number, text)
+
+
+_WITH_THE_OFFER = (Code.DEADLINE, Code.BUDGET, Code.QUOTA, Code.QUOTA_SPEND, Code.CAPACITY)
+"""Reasons that no layout has by itself."""
+
+_IN_MICROS = (Code.BUDGET, Code.QUOTA_SPEND)
 
 
 def _capacity(lot: Lot, free: int) -> str:
@@ -114,11 +124,20 @@ def _beaten(table: Table, row: int, winner: int, objective: Objective) -> Verdic
     costs = table.costs
     if objective is Objective.TIME:
         ours, best = float(costs.use_p50_s[row]), float(costs.use_p50_s[winner])
+        if ours < best:
+            return _yielded(100 * (1 - ours / best), "sooner")
         return Verdict(Code.SLOWER, 100 * (ours / best - 1), f"+{100 * (ours / best - 1):.0f} % time")
     ours, best = float(costs.expected_micros[row]), float(costs.expected_micros[winner])
+    if ours < best:
+        return _yielded(100 * (1 - ours / best), "cheaper")
     if best == 0:
         text = (
             "costs as little, but loses the tie" if ours == 0 else f"costs ${format_usd(int(ours))}, the chosen nothing"
         )
         return Verdict(Code.DEARER, None, text)
     return Verdict(Code.DEARER, 100 * (ours / best - 1), f"+{100 * (ours / best - 1):.0f} % cost")
+
+
+def _yielded(percent: float, how: str) -> Verdict:
+    text = f"{percent:.0f} % {how} for this job, but all waiting jobs together do best with it elsewhere"
+    return Verdict(Code.YIELDED, percent, text)

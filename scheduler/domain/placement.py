@@ -17,9 +17,11 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Considered, Decision, Naive, Placement, Refusal, Wait
 from scheduler.domain.fit import Tried
 from scheduler.domain.listing import list_candidates
+from scheduler.domain.options import Options, options_of
 from scheduler.domain.outlook import Outlook, look_at
+from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec, Objective
-from scheduler.domain.table import FEASIBLE, Flags, Table, tabulate
+from scheduler.domain.table import FEASIBLE, Table, tabulate
 from scheduler.domain.verdicts import HOPELESS_TO_NEAR, NEARNESS, Code
 from scheduler.domain.wording import chosen_reason, refusal_reason, wait_reason
 
@@ -33,15 +35,17 @@ def decide(
     spent_micros: int = 0,
     tried: Sequence[Tried] = (),
     taken: Set[UUID] = frozenset(),
+    room: Room = OPEN,
 ) -> Decision:
     """Decide where a job runs, given one forecast for each of the proposals' questions, in their order.
 
     `spent_micros` is what earlier attempts cost and `tried` where they ran out of memory; offers in `taken` lost
-    their capacity to somebody else since the inventory was read.
+    their capacity to somebody else since the inventory was read, and `room` is what quotas and other jobs leave.
     """
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=taken)
+    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=taken, room=room)
     order = np.lexsort(tuple(reversed((-table.nearness, _shortfall(table), *table.keys(spec.objective)))))
+    ranked, order = order, _assigned_first(order, table, proposals, room)
     feasible = table.nearness == FEASIBLE
     winner = int(order[0]) if feasible.any() else None
     listed = list_candidates(proposals, outlook, table, order, spec.objective)
@@ -56,8 +60,9 @@ def decide(
         return Placement(
             chosen=listed[0], reason=chosen_reason(listed[0], considered, spec.objective), considered=considered
         )
-    if _fits_later(table, proposals).any():
-        return Wait(reason=wait_reason(considered), considered=considered)
+    options = options_of(proposals, table, ranked)
+    if options.ranked:
+        return Wait(reason=wait_reason(considered), considered=considered, options=options)
     return Refusal(reason=refusal_reason(considered, spec.constraints, now), considered=considered)
 
 
@@ -67,11 +72,16 @@ def _shortfall(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.where(table.nearness == FEASIBLE, 0.0, sign * table.number)
 
 
-def _fits_later(table: Table, proposals: Proposals) -> Flags:
-    """Candidates that only lack capacity now, and whose offer has that much in all."""
-    short = np.flatnonzero(table.nearness == NEARNESS[Code.CAPACITY])
-    lots = [proposals.lots[place] for place in table.lot[short]]
-    return np.array([lot.gpu_count <= lot.offer.capacity_gpus for lot in lots], dtype=np.bool_)
+def _assigned_first(
+    order: np.ndarray[tuple[int], np.dtype[np.int64]], table: Table, proposals: Proposals, room: Room
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The same order, but first the best feasible candidate that the job was assigned, where there is one."""
+    if room.assigned is None:
+        return order
+    lots = [(lot.offer.id, lot.gpu_count) == room.assigned for lot in proposals.lots]
+    given = np.array(lots, dtype=np.bool_)[table.lot] & (table.nearness == FEASIBLE)
+    at = np.flatnonzero(given[order])
+    return order if not len(at) else np.concatenate([order[at[:1]], np.delete(order, at[0])])
 
 
 def _count_rejected(
@@ -119,3 +129,21 @@ def holds_weights(forecast: Forecast) -> bool:
 
 def _oldest_price(proposals: Proposals) -> str | None:
     return min((offer.price_date for offer in proposals.offers), default=None)
+
+
+def find_options(
+    spec: JobSpec,
+    proposals: Proposals,
+    forecasts: Sequence[Forecast],
+    *,
+    now: datetime,
+    spent_micros: int = 0,
+    tried: Sequence[Tried] = (),
+    room: Room = OPEN,
+) -> Options:
+    """All that a job could run on, now or once capacity returns, the best first by its own objective."""
+    outlook = look_at(proposals, forecasts, spec.constraints, tried)
+    table = tabulate(
+        proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=frozenset(), room=room
+    )
+    return options_of(proposals, table, np.lexsort(tuple(reversed(table.keys(spec.objective)))))

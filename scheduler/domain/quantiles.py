@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _NORMAL = NormalDist()
 Z90 = _NORMAL.inv_cdf(0.9)

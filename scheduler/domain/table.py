@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -18,11 +19,11 @@ from scheduler.domain.cost import Costs, Runs, reckon
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.offers import Offer
 from scheduler.domain.outlook import Outlook
-from scheduler.domain.quantiles import Floats, quantile
+from scheduler.domain.quantiles import Floats, Ints, quantile
+from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
 from scheduler.domain.spec import Constraints, Objective
 from scheduler.domain.verdicts import NEARNESS, Code
 
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 FEASIBLE = len(NEARNESS)
@@ -49,6 +50,8 @@ class Table:
     """How far the candidate came: `FEASIBLE`, or the nearness of the reason that stopped it."""
     number: Floats
     """The reason's number."""
+    later: Flags
+    """Whether its offer and the tenant's quota are large enough at all; where not, no waiting helps."""
 
     def keys(self, objective: Objective) -> tuple[NDArray[np.generic], ...]:
         """What candidates are ranked by, the first first; the later ones only break ties, the same way every time."""
@@ -59,6 +62,14 @@ class Table:
         return (*first, self.gpu_count, self.tie, self.layout_place)
 
 
+class Shortages(NamedTuple):
+    """What each candidate lacks now; zero or less where it lacks nothing."""
+
+    gpus: Ints
+    quota_gpus: Ints
+    quota_micros: Ints
+
+
 def tabulate(
     proposals: Proposals,
     outlook: Outlook,
@@ -67,6 +78,7 @@ def tabulate(
     now: datetime,
     spent_micros: int,
     taken: Set[UUID],
+    room: Room = OPEN,
 ) -> Table:
     """Reckon and judge every candidate. Offers in `taken` have nothing left, whatever the inventory said."""
     lots = proposals.lots
@@ -95,10 +107,14 @@ def tabulate(
         minimum_s=np.array([offer.minimum_s for offer in offers], dtype=np.int64)[place][lot],
     )
     costs = reckon(runs)
-    nearness, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, count[lot] - free[lot])
+    free_to_it = free[lot] - kept_gpus(room, offers, place[lot], costs.use_p90_s)
+    short = Shortages(count[lot] - free_to_it, *over_quota(room, count[lot], costs.p90_micros))
+    nearness, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, short)
+    capacity = np.array([offer.capacity_gpus for offer in offers], dtype=np.int64)[place]
     return Table(
-        lot=lot, cell=cell, costs=costs, gpu_count=count[lot], free=free[lot], micros_per_hour=per_hour[lot],
+        lot=lot, cell=cell, costs=costs, gpu_count=count[lot], free=free_to_it, micros_per_hour=per_hour[lot],
         tie=_tie_order(offers)[place][lot], layout_place=layout_place, nearness=nearness, number=number,
+        later=(count <= capacity)[lot] & ever_within_quota(room, count[lot], costs.p90_micros),
     )  # fmt: skip
 
 
@@ -110,7 +126,7 @@ def _judge(
     constraints: Constraints,
     now: datetime,
     spent_micros: int,
-    short: Ints,
+    short: Shortages,
 ) -> tuple[Ints, Floats]:
     """The first reason against each candidate, in the order of nearness, and its number."""
     by_cell = [FEASIBLE if outlook.verdict is None else NEARNESS[outlook.verdict.code] for outlook in outlook.cells]
@@ -129,7 +145,9 @@ def _judge(
         stop(Code.DEADLINE, runs.provision_s + runs.startup_s + run - available)
     if constraints.max_cost_usd is not None:
         stop(Code.BUDGET, costs.p90_micros + spent_micros - usd_to_micros(constraints.max_cost_usd))
-    stop(Code.CAPACITY, short)
+    stop(Code.QUOTA_SPEND, short.quota_micros)
+    stop(Code.QUOTA, short.quota_gpus)
+    stop(Code.CAPACITY, short.gpus)
     return nearness, number
 
 

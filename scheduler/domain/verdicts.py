@@ -33,11 +33,14 @@ class Code(StrEnum):
     DEADLINE = "deadline"
     BUDGET = "budget"
     # whether it is to be had
+    QUOTA = "quota"
+    QUOTA_SPEND = "quota_spend"
     CAPACITY = "capacity"
     # feasible, but another is better
     DEARER = "dearer"
     SLOWER = "slower"
     DOMINATED = "dominated"
+    YIELDED = "yielded"
 
 
 NUMBER_MEANS: dict[Code, str] = {
@@ -46,9 +49,12 @@ NUMBER_MEANS: dict[Code, str] = {
     Code.MAX_RUNTIME: "seconds over max_runtime_s at p90",
     Code.DEADLINE: "seconds late at the asked probability",
     Code.BUDGET: "dollars over at p90, with what was already spent",
+    Code.QUOTA: "GPUs above what is left of the tenant's quota",
+    Code.QUOTA_SPEND: "dollars at p90 above what is left of the tenant's quota of this month",
     Code.CAPACITY: "GPUs short now",
     Code.DEARER: "per cent above the chosen one's expected cost",
     Code.SLOWER: "per cent above the chosen one's time",
+    Code.YIELDED: "per cent below the chosen one, by the job's own objective",
 }
 """Codes that come with a number; the others come without."""
 
@@ -72,10 +78,13 @@ HOPELESS_TO_NEAR: tuple[Code, ...] = (
     Code.MAX_RUNTIME,
     Code.DEADLINE,
     Code.BUDGET,
+    Code.QUOTA_SPEND,
+    Code.QUOTA,
     Code.CAPACITY,
     Code.DOMINATED,
     Code.SLOWER,
     Code.DEARER,
+    Code.YIELDED,
     Code.CHOSEN,
 )
 """The order in which reasons are looked for; the later a candidate fell, the nearer it came."""

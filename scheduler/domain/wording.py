@@ -50,6 +50,8 @@ _IN_THE_WAY: dict[Code, str] = {
     Code.MAX_RUNTIME: "it would run too long everywhere it fits",
     Code.DEADLINE: "no placement meets the deadline",
     Code.BUDGET: "no placement stays within the budget",
+    Code.QUOTA: "the tenant's quota of GPUs allows no placement",
+    Code.QUOTA_SPEND: "the tenant's monthly quota allows no placement",
     Code.CAPACITY: "no offer has that many GPUs",
     Code.NO_FORECAST: "nothing is known of its run time",
 }

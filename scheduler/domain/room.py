@@ -1,0 +1,77 @@
+"""How much of the inventory one job may have: less than is free where its tenant's quota ends or others come first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+
+from scheduler.domain.offers import Offer
+from scheduler.domain.quantiles import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Free GPUs of an offer that a waiting job of higher standing will need, and when."""
+
+    gpus: int
+    from_s: float
+    """Seconds from now; what has ended by then (at p90) may use them meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """What is left of a tenant's quota, and what there is in all; None is no limit."""
+
+    gpus: int | None = None
+    most_gpus: int | None = None
+    micros: int | None = None
+    """This month's, with what the running attempts may yet cost taken off."""
+    most_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What limits one job beside its own constraints and what is free."""
+
+    kept: Mapping[UUID, Kept] = field(default_factory=dict)
+    headroom: Headroom = field(default_factory=Headroom)
+    assigned: tuple[UUID, int] | None = None
+    """The offer and GPU count that the assignment of all waiting jobs gave this one; it wins while it is feasible."""
+
+
+OPEN = Room()
+"""All that is free."""
+
+
+def kept_gpus(room: Room, offers: Sequence[Offer], place: Ints, use_p90_s: Floats) -> Ints:
+    """For each candidate the free GPUs of its offer (at `place`) that it may not use, because it would run too long."""
+    if not room.kept:
+        return np.zeros(len(place), dtype=np.int64)
+    none = Kept(0, np.inf)
+    kept = [room.kept.get(offer.id, none) for offer in offers]
+    gpus = np.array([one.gpus for one in kept], dtype=np.int64)[place]
+    starts = np.array([one.from_s for one in kept], dtype=np.float64)[place]
+    return np.where(use_p90_s > starts, gpus, 0)
+
+
+def over_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> tuple[Ints, Ints]:
+    """For each candidate the GPUs and the micro-dollars by which it passes what is left of the quota; 0 within it."""
+    left = room.headroom
+    nothing = np.zeros(len(gpu_count), dtype=np.int64)
+    gpus = nothing if left.gpus is None else np.maximum(gpu_count - left.gpus, 0)
+    micros = nothing if left.micros is None else np.maximum(p90_micros - left.micros, 0)
+    return gpus, micros
+
+
+def ever_within_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """For each candidate whether the whole quota would do, if nothing else used it."""
+    most = room.headroom
+    enough = np.ones(len(gpu_count), dtype=np.bool_)
+    if most.most_gpus is not None:
+        enough &= gpu_count <= most.most_gpus
+    if most.most_micros is not None:
+        enough &= p90_micros <= most.most_micros
+    return enough
