@@ -135,12 +135,12 @@ _METHOD = (
     _fixed("attention", lambda x: x.columns.attention),
     _fixed("megatron", lambda x: 2.0 * x.columns.megatron),
     _fixed("eight bit", lambda x: 1.0 * x.columns.eight_bit_matmul),
-    _split("fused loss", lambda x: 1.0 * x.columns.fused_loss),
-    _split("lean loss", lambda x: 1.0 * x.columns.lean_loss),
-    _split("fused blocks", lambda x: 1.0 * x.columns.fused_blocks),
-    _split("lengths vary", lambda x: 1.0 * x.columns.varied),
-    _split("master bytes", lambda x: x.columns.master_bytes),
-    _split("gradient bytes", lambda x: x.columns.gradient_bytes),
+    _fixed("fused loss", lambda x: 1.0 * x.columns.fused_loss),
+    _fixed("lean loss", lambda x: 1.0 * x.columns.lean_loss),
+    _fixed("fused blocks", lambda x: 1.0 * x.columns.fused_blocks),
+    _fixed("lengths vary", lambda x: 1.0 * x.columns.varied),
+    _fixed("master bytes", lambda x: x.columns.master_bytes),
+    _fixed("gradient bytes", lambda x: x.columns.gradient_bytes),
 )
 
 _CARD = (
@@ -153,10 +153,10 @@ _CARD = (
 )
 
 _SOFTWARE = (
-    _split("generation", lambda x: x.software.generation),
-    _split("generation known", lambda x: 1.0 * (x.software.generation != UNSAID)),
-    _split("latency bound", lambda x: x.software.latency_bound),
-    _split("static batches", lambda x: x.software.static),
+    _fixed("generation", lambda x: x.software.generation),
+    _fixed("generation known", lambda x: 1.0 * (x.software.generation != UNSAID)),
+    _fixed("latency bound", lambda x: x.software.latency_bound),
+    _fixed("static batches", lambda x: x.software.static),
 )
 
 TRAINING_MEMORY = FeatureTable(
