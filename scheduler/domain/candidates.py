@@ -1,4 +1,4 @@
-"""Everything a job could run on: each offer with each GPU count it sells, and the layouts that make sense there.
+"""Everything a job could run on: each lot of the inventory with the layouts that make sense there.
 
 Thousands of candidates share a few hundred questions: a forecast depends on the GPU type, the layout and, for
 several machines, on the network between them, not on who sells it. Each is asked once.
@@ -6,21 +6,23 @@ several machines, on the network between them, not on who sells it. Each is aske
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from predictor.forecast import Question
 from predictor.hardware import GpuCatalogue, GpuType
 from predictor.layout import Layout
 from predictor.layouts import sensible_layouts
 from predictor.workload import CustomWorkload, Workload
-from scheduler.domain.constraints import Filter, Price
+from scheduler.domain.arrays import Ints
+from scheduler.domain.constraints import Filter
 from scheduler.domain.offers import Offer
 from scheduler.domain.spec import Constraints
-from scheduler.domain.verdicts import Verdict
-
-_USUAL_NODE = 8
+from scheduler.domain.stock import Group, Inventory, inventory_of
+from scheduler.domain.verdicts import FEASIBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,101 +31,108 @@ class Cell:
 
     layout: Layout
     questions: tuple[int, ...]
-    """Places in `Proposals.questions`."""
+    """Places in `Board.questions`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """What a workload can be asked on some groups of lots: each group's cells, each distinct question once."""
+
+    workload: Workload
+    groups: tuple[Group, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    """Of each group."""
+    questions: tuple[Question, ...]
 
 
 class Lot(NamedTuple):
-    """Some GPUs of one offer at one price; any of its cells may run there. A tuple, since a plan makes thousands."""
+    """Some GPUs of one offer; any of its group's cells may run there."""
 
     offer: Offer
     gpu_count: int
-    price: Price
-    place: int
-    """Of the offer, in `Proposals.offers`."""
     group: int
-    """Place in `Proposals.groups`."""
+    """Place in `Board.groups`."""
 
 
-class RuledOut(NamedTuple):
-    """An offer that the constraints forbid, whatever the forecast."""
-
-    offer: Offer
-    gpu_counts: tuple[int, ...]
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Proposals:
-    """All candidates of a job before anything is forecast: each lot with each cell of its group."""
+    """All candidates of a job before anything is forecast: each allowed lot with each cell of its group."""
 
-    questions: tuple[Question, ...]
-    groups: tuple[tuple[Cell, ...], ...]
-    offers: tuple[Offer, ...]
-    """Those that are not ruled out."""
-    lots: tuple[Lot, ...]
-    ruled_out: tuple[RuledOut, ...]
+    inventory: Inventory
+    rules: Filter
+    near: Ints
+    """Of each offer: `FEASIBLE`, or the nearness of the constraint that rules it out."""
+    places: Ints
+    """Of the allowed lots, in the stock."""
+    groups: Ints
+    """Of each allowed lot, its group's place on the board."""
+    board: Board
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What is to be forecast."""
+        return self.board.questions
+
+    @property
+    def lots(self) -> list[Lot]:
+        """The allowed lots as values."""
+        stock = self.inventory.stock
+        return [
+            Lot(stock.offers[stock.lot_offer[place]], int(stock.lot_count[place]), group)
+            for place, group in zip(self.places.tolist(), self.groups.tolist(), strict=True)
+        ]
+
+
+LayOut = Callable[[Workload, Sequence[Group], GpuCatalogue, Layout | None], Board]
+
+
+def lay_out(workload: Workload, groups: Sequence[Group], gpus: GpuCatalogue, fixed: Layout | None) -> Board:
+    """The board of a workload: the layout that its user fixed, or those that make sense on each group."""
+    made = _Board(workload, gpus, fixed)
+    cells = tuple(made.cells(group) for group in groups)
+    return Board(workload, tuple(groups), cells, tuple(made.questions))
 
 
 def enumerate_candidates(
-    constraints: Constraints, workload: Workload, offers: Iterable[Offer], gpus: GpuCatalogue
+    constraints: Constraints,
+    workload: Workload,
+    offers: Inventory | Iterable[Offer],
+    gpus: GpuCatalogue,
+    lay_out: LayOut = lay_out,
 ) -> Proposals:
-    """Propose every offer × GPU count × layout that the constraints allow, and say why the other offers are out."""
-    rules = Filter(constraints, workload, gpus)
-    board = _Board(workload=workload, fixed_layout=rules.fixed_layout)
-    allowed: list[Offer] = []
-    lots: list[Lot] = []
-    ruled_out: list[RuledOut] = []
-    for offer in offers:
-        verdict = rules.verdict(offer)
-        if verdict is not None:
-            ruled_out.append(RuledOut(offer, offer.counts(), verdict))
-            continue
-        price = rules.price(offer)
-        assert isinstance(price, Price)  # noqa: S101 - the verdict above would have said that there is none
-        groups = board.groups_of(offer, rules.counts(offer), rules.variants(offer.gpu_type))
-        lots.extend(Lot(offer, count, price, len(allowed), group) for count, group in groups)
-        allowed.append(offer)
-    return Proposals(tuple(board.questions), tuple(board.groups), tuple(allowed), tuple(lots), tuple(ruled_out))
+    """Propose every lot × layout that the constraints allow. Callers that remember boards bring their own `lay_out`."""
+    inventory = offers if isinstance(offers, Inventory) else inventory_of(offers)
+    stock, rules = inventory.stock, Filter(constraints, workload, gpus)
+    near = rules.nearness(stock)
+    allowed = (near == FEASIBLE)[stock.lot_offer] & rules.allows(stock.lot_count, stock.lot_hazard > 0)
+    places = np.flatnonzero(allowed)
+    used = np.unique(stock.lot_group[places])
+    groups = np.searchsorted(used, stock.lot_group[places])
+    board = lay_out(workload, [stock.groups[group] for group in used.tolist()], gpus, rules.fixed_layout)
+    return Proposals(inventory=inventory, rules=rules, near=near, places=places, groups=groups, board=board)
 
 
 @dataclass(slots=True)
 class _Board:
-    """Hands out places for groups and questions, each distinct one once."""
+    """Hands out places for questions, each distinct one once."""
 
     workload: Workload
-    fixed_layout: Layout | None
+    gpus: GpuCatalogue
+    fixed: Layout | None
     questions: list[Question] = field(default_factory=list)
-    groups: list[tuple[Cell, ...]] = field(default_factory=list)
-    _groups_at: dict[tuple[str, tuple[int, ...], int, float | None], tuple[tuple[int, int], ...]] = field(
-        default_factory=dict
-    )
-    _group_at: dict[tuple[str, int, int, float | None], int] = field(default_factory=dict)
     _question_at: dict[tuple[str, Layout, int, float | None], int] = field(default_factory=dict)
     _layouts_of: dict[tuple[int, int], Sequence[Layout]] = field(default_factory=dict)
 
-    def groups_of(
-        self, offer: Offer, counts: tuple[int, ...], variants: tuple[GpuType, ...]
-    ) -> tuple[tuple[int, int], ...]:
-        """For each GPU count the place of its group; offers of the same machine share them."""
-        machine = (offer.gpu_type, counts, offer.node_gpus, offer.interconnect_gbps)
-        if machine not in self._groups_at:
-            self._groups_at[machine] = tuple((count, self._group(offer, count, variants)) for count in counts)
-        return self._groups_at[machine]
-
-    def _group(self, offer: Offer, count: int, variants: tuple[GpuType, ...]) -> int:
-        if count > offer.node_gpus:
-            node, link = offer.node_gpus, offer.interconnect_gbps
-        else:  # one machine: its size and its network make no difference
-            node, link = max(_USUAL_NODE, count), None
-        key = (offer.gpu_type, count, node, link)
-        if key not in self._group_at:
-            self._group_at[key] = len(self.groups)
-            self.groups.append(tuple(self._cell(layout, variants, node, link) for layout in self._layouts(count, node)))
-        return self._group_at[key]
+    def cells(self, group: Group) -> tuple[Cell, ...]:
+        variants = self.gpus.variants(group.gpu_type)
+        return tuple(
+            Cell(layout, tuple(self._question(gpu, layout, group) for gpu in variants))
+            for layout in self._layouts(group.gpu_count, group.node_gpus)
+        )
 
     def _layouts(self, count: int, node: int) -> Sequence[Layout]:
-        if self.fixed_layout is not None:
-            return (self.fixed_layout,)
+        if self.fixed is not None:
+            return (self.fixed,)
         if (count, node) not in self._layouts_of:
             self._layouts_of[count, node] = (
                 (Layout(gpu_count=count, data_parallel=count),)
@@ -132,10 +141,8 @@ class _Board:
             )
         return self._layouts_of[count, node]
 
-    def _cell(self, layout: Layout, variants: tuple[GpuType, ...], node: int, link: float | None) -> Cell:
-        return Cell(layout, tuple(self._question(gpu, layout, node, link) for gpu in variants))
-
-    def _question(self, gpu: GpuType, layout: Layout, node: int, link: float | None) -> int:
+    def _question(self, gpu: GpuType, layout: Layout, group: Group) -> int:
+        node, link = group.node_gpus, group.interconnect_gbps
         key = (gpu.name, layout, node, link)
         if key not in self._question_at:
             self._question_at[key] = len(self.questions)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from predictor.hardware import CPU, GpuCatalogue, GpuType
 from predictor.layout import Layout, parse_layout
 from predictor.workload import CustomWorkload, Workload
+from scheduler.domain.arrays import Flags, Ints
 from scheduler.domain.jurisdictions import satisfies
 from scheduler.domain.offers import Offer
 from scheduler.domain.precision import unsupported
 from scheduler.domain.spec import Constraints, Spot
-from scheduler.domain.verdicts import Code, Verdict
+from scheduler.domain.stock import FACTORS, Stock
+from scheduler.domain.verdicts import FEASIBLE, Code, Verdict
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """What a GPU-hour of an offer costs under the job's spot rule."""
-
-    micros_per_gpu_hour: int
-    spot: bool
+Judge = Callable[[Any], Verdict | None]
+"""Judges one property of an offer."""
 
 
 class Filter:
@@ -34,9 +34,19 @@ class Filter:
         self._never = frozenset(gpu.name for name in constraints.exclude_gpu_types for gpu in gpus.variants(name))
         self._providers = _folded(constraints.providers)
         self._regions = _folded(constraints.regions)
-        self._counts: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._by_type: dict[str, tuple[tuple[GpuType, ...], Verdict | None]] = {}
         self.fixed_layout, self._gpu_count = _fixed(constraints)
+        judges: tuple[tuple[str, object, Judge], ...] = (
+            ("provider", self._providers, self._provider),
+            ("region", self._regions, self._region),
+            ("gpu_type", True, lambda name: self._type(name)[1]),
+            ("place", constraints.jurisdictions, self._place),
+            ("seat", constraints.provider_jurisdictions, self._seat),
+            ("tenancy", constraints.tenancy == "dedicated", self._tenancy),
+            ("counts", True, self._counts),
+            ("sold_as", True, self._sold_as),
+        )
+        self._judges = tuple((name, judge) for name, asked, judge in judges if asked)
 
     def variants(self, gpu_type: str) -> tuple[GpuType, ...]:
         """The GPU types that an offer's name may mean."""
@@ -44,61 +54,83 @@ class Filter:
 
     def verdict(self, offer: Offer) -> Verdict | None:
         """Why no placement on this offer is allowed; None where one may be."""
-        asked = self._asked
-        if self._providers and offer.provider.casefold() not in self._providers:
-            return Verdict(Code.PROVIDER, None, f"provider {offer.provider} is not among those asked for")
-        if self._regions and offer.region.casefold() not in self._regions:
-            return Verdict(Code.REGION, None, f"region {offer.region or 'unknown'} is not among those asked for")
-        by_law = self._jurisdiction(offer) if asked.jurisdictions or asked.provider_jurisdictions else None
-        by_nature = self._type(offer.gpu_type)[1] or by_law
-        if by_nature is not None:
-            return by_nature
-        if asked.tenancy == "dedicated" and offer.tenancy != "dedicated":
-            return Verdict(Code.TENANCY, None, f"tenancy is {offer.tenancy}, dedicated is asked for")
-        if not self.counts(offer):
-            sold = ", ".join(map(str, offer.counts()))
-            wanted = f"{self._gpu_count}" if self._gpu_count else f"at most {asked.max_gpus}"
-            return Verdict(Code.GPU_COUNT, None, f"sells {sold} GPUs, asked for {wanted}")
-        return None if isinstance(price := self.price(offer), Price) else price
+        for name, judge in self._judges:
+            verdict = judge(FACTORS[name](offer))
+            if verdict is not None:
+                return verdict
+        return None
 
-    def counts(self, offer: Offer) -> tuple[int, ...]:
-        """The GPU counts of an offer that the job may use."""
-        sold = offer.counts()
-        if sold not in self._counts:
-            exact, most = self._gpu_count, self._asked.max_gpus
-            self._counts[sold] = tuple(n for n in sold if (n <= most if exact is None else n == exact))
-        return self._counts[sold]
+    def nearness(self, stock: Stock) -> Ints:
+        """`verdict` for every offer of a stock at once: how near each came, `FEASIBLE` where one may be placed."""
+        near = np.full(len(stock.offers), FEASIBLE, dtype=np.int64)
+        for name, judge in self._judges:
+            factor = stock.factors[name]
+            found = np.array([_nearness(judge(value)) for value in factor.values], dtype=np.int64)
+            near = np.where(near == FEASIBLE, found[factor.code], near)
+        return near
 
-    def price(self, offer: Offer) -> Price | Verdict:
-        """The lower of the prices that the spot rule allows."""
-        on_demand, spot = offer.on_demand_micros_per_gpu_hour, offer.spot_micros_per_gpu_hour
-        rule = self._asked.spot
-        spot_wins = rule is Spot.REQUIRE or on_demand is None or (spot is not None and spot < on_demand)
-        if spot is not None and rule is not Spot.FORBID and spot_wins:
-            return Price(micros_per_gpu_hour=spot, spot=True)
-        if on_demand is not None and rule is not Spot.REQUIRE:
-            return Price(micros_per_gpu_hour=on_demand, spot=False)
-        if on_demand is None and spot is None:
-            return Verdict(Code.NO_PRICE, None, "has no price")
-        sold = "only as spot, which is forbidden" if on_demand is None else "not as spot, which is required"
-        return Verdict(Code.SPOT, None, f"is sold {sold}")
+    def allows(self, gpu_count: Ints, spot: Flags) -> Flags:
+        """Which lots of an allowed offer the job may take."""
+        fits = gpu_count <= self._asked.max_gpus if self._gpu_count is None else gpu_count == self._gpu_count
+        match self._asked.spot:
+            case Spot.FORBID:
+                return fits & ~spot
+            case Spot.REQUIRE:
+                return fits & spot
+            case Spot.ALLOW:
+                return fits
 
-    def _jurisdiction(self, offer: Offer) -> Verdict | None:
-        asked = self._asked
-        wanted = ", ".join(asked.jurisdictions)
-        match satisfies(offer.country, asked.jurisdictions, offer.jurisdiction):
+    def _provider(self, provider: str) -> Verdict | None:
+        if provider.casefold() in self._providers:
+            return None
+        return Verdict(Code.PROVIDER, None, f"provider {provider} is not among those asked for")
+
+    def _region(self, region: str) -> Verdict | None:
+        if region.casefold() in self._regions:
+            return None
+        return Verdict(Code.REGION, None, f"region {region or 'unknown'} is not among those asked for")
+
+    def _place(self, place: tuple[str | None, str | None]) -> Verdict | None:
+        country, stated = place
+        wanted = ", ".join(self._asked.jurisdictions)
+        match satisfies(country, self._asked.jurisdictions, stated):
             case None:
                 return Verdict(Code.JURISDICTION_UNKNOWN, None, f"where it stands is not known, {wanted} required")
             case False:
-                return Verdict(Code.JURISDICTION, None, f"stands in {offer.country}, {wanted} required")
-        wanted = ", ".join(asked.provider_jurisdictions)
-        match satisfies(offer.provider_hq, asked.provider_jurisdictions):
+                return Verdict(Code.JURISDICTION, None, f"stands in {country}, {wanted} required")
+        return None
+
+    def _seat(self, country: str | None) -> Verdict | None:
+        wanted = ", ".join(self._asked.provider_jurisdictions)
+        match satisfies(country, self._asked.provider_jurisdictions):
             case None:
                 text = f"where its provider sits is not known, {wanted} required"
                 return Verdict(Code.JURISDICTION_UNKNOWN, None, text)
             case False:
-                text = f"its provider sits in {offer.provider_hq}, {wanted} required"
+                text = f"its provider sits in {country}, {wanted} required"
                 return Verdict(Code.PROVIDER_JURISDICTION, None, text)
+        return None
+
+    def _tenancy(self, tenancy: str) -> Verdict | None:
+        if tenancy == "dedicated":
+            return None
+        return Verdict(Code.TENANCY, None, f"tenancy is {tenancy}, dedicated is asked for")
+
+    def _counts(self, sold: tuple[int, ...]) -> Verdict | None:
+        exact, most = self._gpu_count, self._asked.max_gpus
+        if any(count <= most if exact is None else count == exact for count in sold):
+            return None
+        wanted = f"{exact}" if exact else f"at most {most}"
+        return Verdict(Code.GPU_COUNT, None, f"sells {', '.join(map(str, sold))} GPUs, asked for {wanted}")
+
+    def _sold_as(self, sold: tuple[bool, bool]) -> Verdict | None:
+        on_demand, spot = sold
+        if not on_demand and not spot:
+            return Verdict(Code.NO_PRICE, None, "has no price")
+        if self._asked.spot is Spot.FORBID and not on_demand:
+            return Verdict(Code.SPOT, None, "is sold only as spot, which is forbidden")
+        if self._asked.spot is Spot.REQUIRE and not spot:
+            return Verdict(Code.SPOT, None, "is sold not as spot, which is required")
         return None
 
     def _type(self, name: str) -> tuple[tuple[GpuType, ...], Verdict | None]:
@@ -122,6 +154,10 @@ class Filter:
             if missing is not None:
                 return Verdict(Code.PRECISION_UNSUPPORTED, None, f"{gpu.name} has no {missing} unit")
         return None
+
+
+def _nearness(verdict: Verdict | None) -> int:
+    return FEASIBLE if verdict is None else verdict.nearness
 
 
 def _folded(words: list[str]) -> frozenset[str]:

@@ -1,20 +1,23 @@
 """What a candidate would take: seconds of a machine and micro-dollars, over the distribution of its run time.
 
 A job pays for its machine from the first second of provisioning to the last second of work, so the use that is
-billed is provision + start-up + run time. The expected cost is the mean bill over the run time's distribution plus
-what is lost if the job runs out of memory. All candidates are reckoned at once, in whole micro-dollars.
+billed is provision + start-up + run time, drawn out on interruptible machines by what is expected to be lost and done
+again (`spot`). The expected cost is that of getting the job done: the mean bill over the run time's distribution, or,
+if it runs out of memory, what was wasted and the bill of the roomier place where it is tried again. All candidates
+are reckoned at once, in whole micro-dollars.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scheduler.domain.quantiles import LEVELS, Floats, quantile
-
-Micros = NDArray[np.int64]
+from scheduler.domain.arrays import Flags, Floats
+from scheduler.domain.arrays import Ints as Micros
+from scheduler.domain.quantiles import LEVELS, quantile
+from scheduler.domain.spot import slowdown
 
 OOM_SHARE = 0.1
 """Share of the median run time that passes before a job runs out of memory. Most do in the first steps or the first
@@ -23,6 +26,10 @@ full batch; some only at the longest input or the first evaluation."""
 MAX_SECONDS = 1e8
 """Three years. A forecast beyond it is reckoned as this long and must be refused: it says no more than "never".
 With it, $1,000 per GPU-hour and 10,000 GPUs, every sum here stays within 64 bits."""
+
+NO_ESCALATION = 2
+"""How many times its own bill a second try is reckoned to cost where nothing roomier is to be had now: twice as many
+GPUs of the same offer for as long."""
 
 _PPM = 1_000_000
 
@@ -42,6 +49,17 @@ class Runs:
     """Of all GPUs of the candidate together."""
     billing_increment_s: Micros
     minimum_s: Micros
+    interruptions_per_hour: Floats | None = None
+    """Of any machine of the candidate; None where all are sold on demand."""
+    checkpoint_s: float = math.inf
+    """Work that an interruption undoes at most."""
+
+    def drawn_out(self, run_s: Floats) -> Floats:
+        """The seconds that so much work is expected to take, interruptions included."""
+        if self.interruptions_per_hour is None:
+            return run_s
+        restart = self.provision_s + self.startup_s
+        return run_s * slowdown(run_s, restart, self.interruptions_per_hour, self.checkpoint_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +76,16 @@ class Costs:
     wasted_micros: Micros
     """Lost if it does."""
     expected_micros: Micros
-    """Mean + P(out of memory) × wasted: a second try is reckoned to cost about as much as this one."""
+    """(1 − P(out of memory)) × mean + P(out of memory) × (wasted + the second try)."""
 
 
 def reckon(runs: Runs) -> Costs:
-    """Reckon every candidate's times and costs."""
+    """Reckon every candidate's times and costs, as if a second try cost what the first does: see `escalate`."""
     before = runs.provision_s + runs.startup_s
-    levels = {level: quantile(runs.p10_s, runs.p50_s, runs.p90_s, level) for level in (*LEVELS, 0.5, 0.9)}
+    levels = {level: runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, level)) for level in (*LEVELS, 0.9)}
     bills = {level: _bill(before + run, runs) for level, run in levels.items()}
     mean = np.sum([bills[level] for level in LEVELS], axis=0) // len(LEVELS)
     wasted = _bill(before + OOM_SHARE * runs.p50_s, runs)
-    chance = np.rint(runs.oom_probability * _PPM).astype(np.int64)
     return Costs(
         use_p50_s=before + levels[0.5],
         use_p90_s=before + levels[0.9],
@@ -76,9 +93,28 @@ def reckon(runs: Runs) -> Costs:
         p90_micros=bills[0.9],
         mean_micros=mean,
         wasted_micros=wasted,
-        # in two parts, or the product would leave 64 bits for large bills
-        expected_micros=mean + wasted // _PPM * chance + wasted % _PPM * chance // _PPM,
+        expected_micros=_expected(mean, wasted, mean, runs.oom_probability),
     )
+
+
+def escalate(costs: Costs, oom_probability: Floats, *, headroom: Floats, roomy_from: Floats, possible: Flags) -> Costs:
+    """The same costs, a second try reckoned where it would be made: at the cheapest of the `possible` candidates whose
+    headroom (usable memory over the forecast median) is at least what a crash would show to be needed."""
+    order = np.flatnonzero(possible)[np.argsort(headroom[possible], kind="stable")]
+    # the cheapest from each headroom upwards; past the end there is none
+    cheapest = np.append(np.minimum.accumulate(costs.mean_micros[order][::-1])[::-1], np.iinfo(np.int64).max)
+    roomier = cheapest[np.searchsorted(headroom[order], roomy_from)]
+    second = np.minimum(roomier, NO_ESCALATION * costs.mean_micros)
+    expected = _expected(costs.mean_micros, costs.wasted_micros, second, oom_probability)
+    return replace(costs, expected_micros=expected)
+
+
+def _expected(mean: Micros, wasted: Micros, second: Micros, oom_probability: Floats) -> Micros:
+    """The weighted sum in millionths, rounded down once; in two parts, or it would leave 64 bits for large bills."""
+    chance = np.rint(oom_probability * _PPM).astype(np.int64)
+    failed = wasted + second
+    rest = mean % _PPM * (_PPM - chance) + failed % _PPM * chance
+    return np.asarray(mean // _PPM * (_PPM - chance) + failed // _PPM * chance + rest // _PPM, dtype=np.int64)
 
 
 def _bill(used_s: Floats, runs: Runs) -> Micros:

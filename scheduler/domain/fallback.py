@@ -10,6 +10,7 @@ from predictor.forecast import Forecast
 from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Judged, Placement
 from scheduler.domain.fit import Tried
+from scheduler.domain.foresight import Foresight
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec
@@ -25,7 +26,7 @@ class Fallback:
 
 
 def after_out_of_memory(
-    spec: JobSpec, proposals: Proposals, forecasts: Sequence[Forecast], first: Placement, *, now: datetime
+    spec: JobSpec, proposals: Proposals, forecasts: Foresight | Sequence[Forecast], first: Placement, *, now: datetime
 ) -> Fallback | None:
     """The fallback of a placement; None where a crash would end the job: no second attempt, or nothing larger."""
     chosen = first.chosen

@@ -16,8 +16,8 @@ from predictor.layout import Layout
 from scheduler.domain.quantiles import Z95, normal_tail
 from scheduler.domain.verdicts import Code, Verdict
 
-_LEAST_SIGMA = 0.05
-_CONVINCING = 2.0
+LEAST_SIGMA = 0.05
+CONVINCING = 2.0
 """Twice the headroom of the crash is worth a try, whatever the forecast's spread says."""
 
 
@@ -91,7 +91,7 @@ def _after_crash(vram: Vram, usable_gib: float, tried: Sequence[Tried]) -> float
     headroom = usable_gib / vram.p50_gib if vram.p50_gib > 0 else math.inf
     if headroom <= crashed:
         return None
-    if headroom >= _CONVINCING * crashed:
+    if headroom >= CONVINCING * crashed:
         return 1.0
-    sigma = max(math.log(vram.p95_gib / vram.p50_gib) / Z95, math.log(crashed) if crashed > 1 else 0.0, _LEAST_SIGMA)
+    sigma = max(math.log(vram.p95_gib / vram.p50_gib) / Z95, math.log(crashed) if crashed > 1 else 0.0, LEAST_SIGMA)
     return 1.0 - normal_tail(math.log(headroom) / sigma) / normal_tail(math.log(crashed) / sigma)

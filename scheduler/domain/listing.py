@@ -2,68 +2,33 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import numpy as np
-from numpy.typing import NDArray
 
-from scheduler.domain.candidates import Lot, Proposals, RuledOut
+from scheduler.domain.arrays import Ints
+from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Estimate, Judged
 from scheduler.domain.money import format_usd
-from scheduler.domain.outlook import CellOutlook, Outlook
+from scheduler.domain.outlook import Outlook
 from scheduler.domain.spec import Objective
-from scheduler.domain.table import FEASIBLE, Table
-from scheduler.domain.verdicts import HOPELESS_TO_NEAR, NEARNESS, Code, Verdict
+from scheduler.domain.stock import Kind, Lot
+from scheduler.domain.table import Table
+from scheduler.domain.verdicts import FEASIBLE, HOPELESS_TO_NEAR, Code, Verdict
 
 
-def list_candidates(
-    proposals: Proposals, outlook: Outlook, table: Table, order: NDArray[np.int64], objective: Objective
-) -> tuple[Judged, ...]:
+def list_candidates(outlook: Outlook, table: Table, order: Ints, objective: Objective) -> tuple[Judged, ...]:
     """One candidate for each GPU type and count, in the order of rank: the winner, the feasible, the near misses."""
-    shown: dict[tuple[str, int], Judged] = {}
-    places = _kinds(proposals.lots)[table.lot[order]]
-    _, firsts = np.unique(places, return_index=True)
+    proposals = outlook.proposals
+    kinds = proposals.inventory.stock.lot_kind[table.lot[order]]
+    shown, firsts = np.unique(kinds, return_index=True)
     winner = int(order[0]) if len(order) and table.nearness[order[0]] == FEASIBLE else None
-    for row in (int(order[first]) for first in np.sort(firsts)):
-        lot, cell = proposals.lots[table.lot[row]], outlook.cells[table.cell[row]]
-        verdict = _verdict(table, row, winner, lot, cell, objective)
-        shown[lot.offer.gpu_type, lot.gpu_count] = _judged(lot, cell, table, row, verdict)
-    nearest: dict[tuple[str, int], RuledOut] = {}
-    # the nearest first, so that the first of its kind is the one to show
-    for out in sorted(proposals.ruled_out, key=_distance):
-        for count in out.gpu_counts:
-            nearest.setdefault((out.offer.gpu_type, count), out)
-    ruled_out = [_unforecast(out, kind[1]) for kind, out in nearest.items() if kind not in shown]
-    ruled_out.sort(key=lambda j: (-NEARNESS[j.verdict.code], j.offer.gpu_type, j.gpu_count))
-    return (*shown.values(), *ruled_out)
+    rows = order[np.sort(firsts)].tolist()
+    listed = [judged(outlook, table, row, _verdict(outlook, table, row, winner, objective)) for row in rows]
+    return (*listed, *_ruled_out(proposals, shown))
 
 
-def _kinds(lots: tuple[Lot, ...]) -> NDArray[np.int64]:
-    places: dict[tuple[str, int], int] = {}
-    kinds = [places.setdefault((lot.offer.gpu_type, lot.gpu_count), len(places)) for lot in lots]
-    return np.array(kinds, dtype=np.int64)
-
-
-def _distance(out: RuledOut) -> tuple[int, int, str, str, UUID]:
-    offer = out.offer
-    price = offer.on_demand_micros_per_gpu_hour
-    if price is None:
-        price = offer.spot_micros_per_gpu_hour or 0
-    return -NEARNESS[out.verdict.code], price, offer.provider, offer.region, offer.id
-
-
-def _unforecast(out: RuledOut, gpu_count: int) -> Judged:
-    offer = out.offer
-    spot = offer.on_demand_micros_per_gpu_hour is None
-    price = offer.spot_micros_per_gpu_hour if spot else offer.on_demand_micros_per_gpu_hour
-    return Judged(
-        offer=offer, gpu_count=gpu_count, layout=None, spot=spot and price is not None, micros_per_gpu_hour=price or 0,
-        forecast=None, fit_probability=None, estimate=None, verdict=out.verdict,
-    )  # fmt: skip
-
-
-def _judged(lot: Lot, cell: CellOutlook, table: Table, row: int, verdict: Verdict) -> Judged:
-    costs = table.costs
+def judged(outlook: Outlook, table: Table, row: int, verdict: Verdict) -> Judged:
+    """A candidate as a value."""
+    lot, cell, costs = _lot(outlook, table, row), outlook.cell(int(table.cell[row])), table.costs
     estimate = Estimate(
         use_p50_s=float(costs.use_p50_s[row]),
         use_p90_s=float(costs.use_p90_s[row]),
@@ -75,8 +40,8 @@ def _judged(lot: Lot, cell: CellOutlook, table: Table, row: int, verdict: Verdic
         offer=lot.offer,
         gpu_count=lot.gpu_count,
         layout=cell.forecast.layout,
-        spot=lot.price.spot,
-        micros_per_gpu_hour=lot.price.micros_per_gpu_hour,
+        spot=lot.spot,
+        micros_per_gpu_hour=lot.micros_per_gpu_hour,
         forecast=cell.forecast,
         fit_probability=cell.fit.probability,
         estimate=None if cell.forecast.runtime_s is None else estimate,
@@ -85,33 +50,66 @@ def _judged(lot: Lot, cell: CellOutlook, table: Table, row: int, verdict: Verdic
     )
 
 
-def _verdict(table: Table, row: int, winner: int | None, lot: Lot, cell: CellOutlook, objective: Objective) -> Verdict:
+def _ruled_out(proposals: Proposals, shown: Ints) -> list[Judged]:
+    """Of every kind that is not shown, the offer that came nearest; of those the cheapest."""
+    stock = proposals.inventory.stock
+    near = proposals.near[stock.sale_offer]
+    out = np.flatnonzero((near != FEASIBLE) & ~np.isin(stock.sale_kind, shown))
+    nearest = out[np.argsort(-near[out], kind="stable")]  # sales stand in the order of price
+    _, firsts = np.unique(stock.sale_kind[nearest], return_index=True)
+    listed = [
+        _unforecast(proposals, int(stock.sale_offer[sale]), stock.kinds[stock.sale_kind[sale]])
+        for sale in nearest[firsts].tolist()
+    ]
+    return sorted(listed, key=lambda one: (-one.verdict.nearness, one.offer.gpu_type, one.gpu_count))
+
+
+def _unforecast(proposals: Proposals, place: int, kind: Kind) -> Judged:
+    offer = proposals.inventory.stock.offers[place]
+    verdict = proposals.rules.verdict(offer)
+    assert verdict is not None  # noqa: S101 - the same rules have ruled it out
+    spot = offer.on_demand_micros_per_gpu_hour is None
+    price = offer.spot_micros_per_gpu_hour if spot else offer.on_demand_micros_per_gpu_hour
+    return Judged(
+        offer=offer, gpu_count=kind.gpu_count, layout=None, spot=spot and price is not None,
+        micros_per_gpu_hour=price or 0, forecast=None, fit_probability=None, estimate=None, verdict=verdict,
+    )  # fmt: skip
+
+
+def _lot(outlook: Outlook, table: Table, row: int) -> Lot:
+    return outlook.proposals.inventory.stock.lot(int(table.lot[row]))
+
+
+def _verdict(outlook: Outlook, table: Table, row: int, winner: int | None, objective: Objective) -> Verdict:
     if row == winner:
         best = "soonest finished" if objective is Objective.TIME else "lowest expected cost"
         return Verdict(Code.CHOSEN, None, best)
-    nearness, number = int(table.nearness[row]), float(table.number[row])
-    if nearness == FEASIBLE:
+    if table.nearness[row] == FEASIBLE:
         assert winner is not None  # noqa: S101 - where anything is feasible, the first in order is chosen
         return _beaten(table, row, winner, objective)
-    code = HOPELESS_TO_NEAR[nearness]
-    if code not in _WITH_THE_OFFER:
-        assert cell.verdict is not None  # noqa: S101 - every other reason was found without the offer
-        return cell.verdict
-    money = f"${format_usd(int(number))}"
-    text = {
-        Code.DEADLINE: f"{number:.0f} s late at the asked probability",
-        Code.BUDGET: f"{money} over the budget at p90",
-        Code.QUOTA: f"{number:.0f} GPUs above what is left of the tenant's quota",
-        Code.QUOTA_SPEND: f"{money} at p90 above what is left of the tenant's quota of this month",
-        Code.CAPACITY: _capacity(lot, int(table.free[row])),
-    }[code]
-    return Verdict(code, number / 1_000_000 if code in _IN_MICROS else number, text)
+    verdict = _stopped(outlook, table, row) or outlook.cell(int(table.cell[row])).verdict
+    assert verdict is not None  # noqa: S101 - every other reason was found without the offer
+    return verdict
 
 
-_WITH_THE_OFFER = (Code.DEADLINE, Code.BUDGET, Code.QUOTA, Code.QUOTA_SPEND, Code.CAPACITY)
-"""Reasons that no layout has by itself."""
-
-_IN_MICROS = (Code.BUDGET, Code.QUOTA_SPEND)
+def _stopped(outlook: Outlook, table: Table, row: int) -> Verdict | None:
+    """The reason that the offer gave, if one of its did."""
+    number = float(table.number[row])
+    match code := HOPELESS_TO_NEAR[int(table.nearness[row])]:
+        case Code.DEADLINE:
+            text = f"{number:.0f} s late at the asked probability"
+        case Code.BUDGET:
+            number, text = number / 1_000_000, f"${format_usd(int(number))} over the budget at p90"
+        case Code.QUOTA:
+            text = f"{number:.0f} GPUs above what is left of the tenant's quota"
+        case Code.QUOTA_SPEND:
+            text = f"${format_usd(int(number))} at p90 above what is left of the tenant's quota of this month"
+            number /= 1_000_000
+        case Code.CAPACITY:
+            text = _capacity(_lot(outlook, table, row), int(table.free[row]))
+        case _:
+            return None
+    return Verdict(code, number, text)
 
 
 def _capacity(lot: Lot, free: int) -> str:

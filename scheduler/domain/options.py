@@ -7,11 +7,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scheduler.domain.arrays import Flags, Ints
 from scheduler.domain.candidates import Proposals
-from scheduler.domain.table import FEASIBLE, Table
-from scheduler.domain.verdicts import NEARNESS, Code
+from scheduler.domain.table import Table
+from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
 
 _ONLY_FOR_NOW = (NEARNESS[Code.CAPACITY], NEARNESS[Code.QUOTA], NEARNESS[Code.QUOTA_SPEND])
 
@@ -35,28 +35,25 @@ class Options:
     ranked: tuple[Option, ...]
 
 
-def options_of(proposals: Proposals, table: Table, order: NDArray[np.int64]) -> Options:
-    """The options of a judged table, `order` ranking its cells: all that nothing speaks against but the moment."""
-    ranked = order[_possible(table)[order]]
-    _, firsts = np.unique(table.lot[ranked], return_index=True)
-    return Options(tuple(_option(proposals, table, int(ranked[first])) for first in np.sort(firsts)))
-
-
-def _possible(table: Table) -> NDArray[np.bool_]:
-    """Candidates that are feasible, or would be at another time."""
-    for_now: NDArray[np.bool_] = np.isin(table.nearness, _ONLY_FOR_NOW)
-    possible: NDArray[np.bool_] = (table.nearness == FEASIBLE) | (for_now & table.later)
-    return possible
-
-
-def _option(proposals: Proposals, table: Table, row: int) -> Option:
-    lot, costs = proposals.lots[table.lot[row]], table.costs
-    return Option(
-        offer_id=lot.offer.id,
-        gpu_type=lot.offer.gpu_type,
-        gpu_count=lot.gpu_count,
-        expected_micros=int(costs.expected_micros[row]),
-        p90_micros=int(costs.p90_micros[row]),
-        use_p50_s=float(costs.use_p50_s[row]),
-        use_p90_s=float(costs.use_p90_s[row]),
+def options_of(proposals: Proposals, table: Table, order: Ints) -> Options:
+    """The options of a table of every candidate, `order` ranking its cells: what only the moment speaks against."""
+    ranked = order[possible(table)[order]]
+    # the sale, not the lot: on demand and interruptible are two prices of the same GPUs
+    sale = table.tie[ranked] * (int(table.gpu_count.max(initial=0)) + 1) + table.gpu_count[ranked]
+    _, firsts = np.unique(sale, return_index=True)
+    rows = ranked[np.sort(firsts)]
+    offers, costs = proposals.inventory.stock.offers, table.costs
+    columns = (table.tie, table.gpu_count, costs.expected_micros, costs.p90_micros, costs.use_p50_s, costs.use_p90_s)
+    return Options(
+        tuple(
+            Option(offers[place].id, offers[place].gpu_type, *figures)
+            for place, *figures in zip(*(column[rows].tolist() for column in columns), strict=True)
+        )
     )
+
+
+def possible(table: Table) -> Flags:
+    """Candidates that are feasible, or would be at another time."""
+    waits: Flags = np.isin(table.nearness, _ONLY_FOR_NOW) & table.later
+    now: Flags = table.nearness == FEASIBLE
+    return now | waits

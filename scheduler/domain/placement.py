@@ -5,7 +5,6 @@ The price compared is that of the whole expected use, not of an hour: a dear car
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence, Set
 from datetime import datetime
 from uuid import UUID
@@ -13,23 +12,28 @@ from uuid import UUID
 import numpy as np
 
 from predictor.forecast import Forecast
+from scheduler.domain.arrays import Floats, Ints
 from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Considered, Decision, Naive, Placement, Refusal, Wait
 from scheduler.domain.fit import Tried
+from scheduler.domain.foresight import Foresight, holds_weights
 from scheduler.domain.listing import list_candidates
-from scheduler.domain.options import Options, options_of
+from scheduler.domain.options import Options, options_of, possible
 from scheduler.domain.outlook import Outlook, look_at
+from scheduler.domain.pareto import pareto
 from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec, Objective
-from scheduler.domain.table import FEASIBLE, Table, tabulate
-from scheduler.domain.verdicts import HOPELESS_TO_NEAR, NEARNESS, Code
+from scheduler.domain.table import Table, tabulate
+from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
 from scheduler.domain.wording import chosen_reason, refusal_reason, wait_reason
+
+__all__ = ["decide", "find_options", "holds_weights"]
 
 
 def decide(
     spec: JobSpec,
     proposals: Proposals,
-    forecasts: Sequence[Forecast],
+    forecasts: Foresight | Sequence[Forecast],
     *,
     now: datetime,
     spent_micros: int = 0,
@@ -45,71 +49,85 @@ def decide(
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
     table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=taken, room=room)
     order = np.lexsort(tuple(reversed((-table.nearness, _shortfall(table), *table.keys(spec.objective)))))
-    ranked, order = order, _assigned_first(order, table, proposals, room)
-    feasible = table.nearness == FEASIBLE
-    winner = int(order[0]) if feasible.any() else None
-    listed = list_candidates(proposals, outlook, table, order, spec.objective)
+    order = _assigned_first(order, table, proposals, room)
+    winner = int(order[0]) if (table.nearness == FEASIBLE).any() else None
+    listed = list_candidates(outlook, table, order, spec.objective)
+    counts = _count_rejected(proposals, table, spec.objective)
     considered = Considered(
         candidates=listed,
-        total=len(order) + sum(len(out.gpu_counts) for out in proposals.ruled_out),
-        rejected_by_reason=_count_rejected(proposals, table, order, spec.objective),
-        naive=_naive(proposals, outlook, table, winner),
+        total=sum(counts.values()) + (winner is not None),
+        rejected_by_reason=counts,
+        naive=_naive(outlook, table, winner),
+        pareto=pareto(outlook, table),
         oldest_price_date=_oldest_price(proposals),
     )
     if winner is not None:
         return Placement(
             chosen=listed[0], reason=chosen_reason(listed[0], considered, spec.objective), considered=considered
         )
-    options = options_of(proposals, table, ranked)
-    if options.ranked:
+    if possible(table).any():
+        options = find_options(
+            spec, proposals, outlook.foresight, now=now, spent_micros=spent_micros, tried=tried, room=room
+        )
         return Wait(reason=wait_reason(considered), considered=considered, options=options)
     return Refusal(reason=refusal_reason(considered, spec.constraints, now), considered=considered)
 
 
-def _shortfall(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def find_options(
+    spec: JobSpec,
+    proposals: Proposals,
+    forecasts: Foresight | Sequence[Forecast],
+    *,
+    now: datetime,
+    spent_micros: int = 0,
+    tried: Sequence[Tried] = (),
+    room: Room = OPEN,
+) -> Options:
+    """All that a job could run on, now or once capacity returns, the best first by its own objective."""
+    outlook = look_at(proposals, forecasts, spec.constraints, tried)
+    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, room=room, every=True)
+    return options_of(proposals, table, np.lexsort(tuple(reversed(table.keys(spec.objective)))))
+
+
+def _shortfall(table: Table) -> Floats:
     """By how much a candidate misses, comparable within one reason; a higher probability misses by less."""
     sign = np.where(table.nearness == NEARNESS[Code.FIT_PROBABILITY], -1.0, 1.0)
     return np.where(table.nearness == FEASIBLE, 0.0, sign * table.number)
 
 
-def _assigned_first(
-    order: np.ndarray[tuple[int], np.dtype[np.int64]], table: Table, proposals: Proposals, room: Room
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _assigned_first(order: Ints, table: Table, proposals: Proposals, room: Room) -> Ints:
     """The same order, but first the best feasible candidate that the job was assigned, where there is one."""
     if room.assigned is None:
         return order
-    lots = [(lot.offer.id, lot.gpu_count) == room.assigned for lot in proposals.lots]
-    given = np.array(lots, dtype=np.bool_)[table.lot] & (table.nearness == FEASIBLE)
+    offer_id, gpu_count = room.assigned
+    places = [place for place, offer in enumerate(proposals.inventory.stock.offers) if offer.id == offer_id]
+    given = np.isin(table.tie, places) & (table.gpu_count == gpu_count) & (table.nearness == FEASIBLE)
     at = np.flatnonzero(given[order])
     return order if not len(at) else np.concatenate([order[at[:1]], np.delete(order, at[0])])
 
 
-def _count_rejected(
-    proposals: Proposals, table: Table, order: np.ndarray[tuple[int], np.dtype[np.int64]], objective: Objective
-) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for out in proposals.ruled_out:
-        counts[out.verdict.code] += len(out.gpu_counts)
-    for nearness, many in zip(*np.unique(table.nearness, return_counts=True), strict=True):
-        if nearness != FEASIBLE:
-            counts[HOPELESS_TO_NEAR[nearness]] += int(many)
-    feasible = order[table.nearness[order] == FEASIBLE]
-    if len(feasible):
-        lots = len(np.unique(table.lot[feasible]))
+def _count_rejected(proposals: Proposals, table: Table, objective: Objective) -> dict[str, int]:
+    stock = proposals.inventory.stock
+    ruled_out = np.bincount(proposals.near[stock.sale_offer], minlength=FEASIBLE + 1)
+    fallen = np.bincount(table.nearness, weights=table.stands_for, minlength=FEASIBLE + 1).astype(np.int64)
+    counts = {code: int(ruled_out[place] + fallen[place]) for code, place in NEARNESS.items()}
+    feasible = table.nearness == FEASIBLE
+    if feasible.any():
+        _, first = np.unique(table.lot[feasible], return_index=True)
+        lots = int(table.stands_for[feasible][first].sum())
         counts[Code.SLOWER if objective is Objective.TIME else Code.DEARER] += lots - 1
-        counts[Code.DOMINATED] += len(feasible) - lots
+        counts[Code.DOMINATED] += int(fallen[FEASIBLE]) - lots
     return {str(code): many for code, many in sorted(counts.items()) if many}
 
 
-def _naive(proposals: Proposals, outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
-    holds = np.array([holds_weights(cell.forecast) for cell in outlook.cells], dtype=np.bool_)
-    eligible = np.flatnonzero((holds & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
+def _naive(outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
+    eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
     if not len(eligible):
         return None
     costs = table.costs
-    keys = (costs.use_p50_s, table.tie, table.micros_per_hour)
+    keys = (table.layout_place, costs.use_p50_s, table.tie, table.micros_per_hour)
     best = int(eligible[np.lexsort(tuple(key[eligible] for key in keys))[0]])
-    lot, cell = proposals.lots[table.lot[best]], outlook.cells[table.cell[best]]
+    lot, cell = outlook.proposals.inventory.stock.lot(int(table.lot[best])), outlook.cell(int(table.cell[best]))
     # if it runs out of memory, the naive user loses that use and then needs what was chosen here
     after = int(costs.expected_micros[winner if winner is not None else best])
     ppm = round((1.0 - cell.fit.probability) * 1_000_000)
@@ -121,29 +139,7 @@ def _naive(proposals: Proposals, outlook: Outlook, table: Table, winner: int | N
     )  # fmt: skip
 
 
-def holds_weights(forecast: Forecast) -> bool:
-    """Whether the weights alone are no larger than the card's memory: all that a catalogue can tell."""
-    parts, usable = forecast.vram_breakdown, forecast.usable_vram_gib
-    return parts is None or usable is None or parts.weights <= usable
-
-
 def _oldest_price(proposals: Proposals) -> str | None:
-    return min((offer.price_date for offer in proposals.offers), default=None)
-
-
-def find_options(
-    spec: JobSpec,
-    proposals: Proposals,
-    forecasts: Sequence[Forecast],
-    *,
-    now: datetime,
-    spent_micros: int = 0,
-    tried: Sequence[Tried] = (),
-    room: Room = OPEN,
-) -> Options:
-    """All that a job could run on, now or once capacity returns, the best first by its own objective."""
-    outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(
-        proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=frozenset(), room=room
-    )
-    return options_of(proposals, table, np.lexsort(tuple(reversed(table.keys(spec.objective)))))
+    dates = proposals.inventory.stock.price_date
+    seen = np.unique(dates.code[proposals.near == FEASIBLE])
+    return min((dates.values[code] for code in seen.tolist()), default=None)

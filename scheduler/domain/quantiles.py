@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-import numpy as np
-from numpy.typing import NDArray
+from scheduler.domain.arrays import Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+__all__ = ["LEVELS", "Z90", "Z95", "Floats", "Ints", "normal_tail", "quantile"]
 
 _NORMAL = NormalDist()
 Z90 = _NORMAL.inv_cdf(0.9)

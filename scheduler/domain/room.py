@@ -8,8 +8,8 @@ from uuid import UUID
 
 import numpy as np
 
+from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.offers import Offer
-from scheduler.domain.quantiles import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Room:
     assigned: tuple[UUID, int] | None = None
     """The offer and GPU count that the assignment of all waiting jobs gave this one; it wins while it is feasible."""
 
+    @property
+    def concerns(self) -> frozenset[UUID]:
+        """Offers that are not as free, or more wanted, for this job than for any other."""
+        return frozenset(self.kept) | (frozenset() if self.assigned is None else {self.assigned[0]})
+
 
 OPEN = Room()
 """All that is free."""
@@ -66,7 +71,7 @@ def over_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> tuple[Ints, Int
     return gpus, micros
 
 
-def ever_within_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def ever_within_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> Flags:
     """For each candidate whether the whole quota would do, if nothing else used it."""
     most = room.headroom
     enough = np.ones(len(gpu_count), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""All candidates as columns: one cell for each lot (GPUs of an offer) with each layout, judged together.
+"""All candidates that can win as columns: one cell for each lot with each layout, judged together.
 
 Thousands of candidates are judged per decision; as columns that takes a few milliseconds, as objects ten times that.
 """
@@ -14,36 +14,36 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.candidates import Proposals
-from scheduler.domain.cost import Costs, Runs, reckon
+from scheduler.domain.cost import Costs, Runs, escalate, reckon
 from scheduler.domain.money import usd_to_micros
-from scheduler.domain.offers import Offer
 from scheduler.domain.outlook import Outlook
-from scheduler.domain.quantiles import Floats, Ints, quantile
+from scheduler.domain.pruning import all_of, undercut
+from scheduler.domain.quantiles import quantile
 from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
 from scheduler.domain.spec import Constraints, Objective
-from scheduler.domain.verdicts import NEARNESS, Code
-
-Flags = NDArray[np.bool_]
-
-FEASIBLE = len(NEARNESS)
-"""The nearness of a candidate that nothing speaks against."""
+from scheduler.domain.spot import checkpoint_s
+from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
     """One cell per candidate."""
 
     lot: Ints
-    """Place in `Proposals.lots`."""
+    """Place in the stock's lots."""
+    stands_for: Ints
+    """The lot itself and those on the same terms that it undercuts, which share its reasons."""
     cell: Ints
-    """Place in `Outlook.cells`."""
+    """Place in `Outlook`."""
     costs: Costs
     gpu_count: Ints
     free: Ints
     micros_per_hour: Ints
     tie: Ints
     """Where the offer stands in the fixed order of offers: provider, region, instance type, id."""
+    spot: Flags
     layout_place: Ints
     """Where the layout stands among those of its group."""
     nearness: Ints
@@ -59,7 +59,7 @@ class Table:
         by_cost = (costs.expected_micros, costs.use_p50_s)
         by_time = (costs.use_p50_s, costs.use_p90_s, costs.expected_micros)
         first = by_time if objective is Objective.TIME else by_cost
-        return (*first, self.gpu_count, self.tie, self.layout_place)
+        return (*first, self.gpu_count, self.tie, self.spot, self.layout_place)
 
 
 class Shortages(NamedTuple):
@@ -77,44 +77,60 @@ def tabulate(
     *,
     now: datetime,
     spent_micros: int,
-    taken: Set[UUID],
+    taken: Set[UUID] = frozenset(),
     room: Room = OPEN,
+    every: bool = False,
 ) -> Table:
-    """Reckon and judge every candidate. Offers in `taken` have nothing left, whatever the inventory said."""
-    lots = proposals.lots
-    first = np.array(outlook.first, dtype=np.int64)
-    group = np.array([lot.group for lot in lots], dtype=np.int64)
-    sizes = first[group + 1] - first[group]
-    lot = np.repeat(np.arange(len(lots)), sizes)
+    """Reckon and judge every candidate that can win; with `every`, also those that cannot while others are free.
+
+    Offers in `taken` have nothing left, whatever was read.
+    """
+    stock = proposals.inventory.stock
+    free = proposals.inventory.free(taken)[stock.lot_offer[proposals.places]]
+    count = stock.lot_count[proposals.places]
+    ever = count <= stock.capacity[stock.lot_offer[proposals.places]]
+    # what others keep or what was assigned to this job is a matter between it and that one offer
+    apart = np.array([offer.id in room.concerns for offer in stock.offers], dtype=np.bool_) if room.concerns else None
+    alone = None if apart is None else apart[stock.lot_offer[proposals.places]]
+    left = all_of(proposals.places) if every else undercut(stock, proposals.places, count - free, ever, alone)
+    place, group = proposals.places[left.at], proposals.groups[left.at]
+    free, count, ever = free[left.at], count[left.at], ever[left.at]
+    sizes = np.diff(outlook.first)[group]
+    row = np.repeat(np.arange(len(place)), sizes)
     layout_place = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    cell = first[group][lot] + layout_place
-    # what belongs to an offer is read once, not once for each of its lots
-    offers = proposals.offers
-    place = np.array([lot.place for lot in lots], dtype=np.int64)
-    count = np.array([lot.gpu_count for lot in lots], dtype=np.int64)
-    price = np.array([lot.price.micros_per_gpu_hour for lot in lots], dtype=np.int64)
-    free = np.array([0 if taken and offer.id in taken else offer.free_gpus for offer in offers], dtype=np.int64)[place]
-    per_hour = price * count
+    cell = outlook.first[group][row] + layout_place
+    offer = stock.lot_offer[place]
+    per_hour = stock.lot_price[place] * count
+    hazard = stock.lot_hazard[place]
     runs = Runs(
-        provision_s=np.array([offer.provision_s for offer in offers], dtype=np.float64)[place][lot],
+        provision_s=stock.provision_s[offer][row],
         startup_s=outlook.startup_s[cell],
         p10_s=outlook.p10_s[cell],
         p50_s=outlook.p50_s[cell],
         p90_s=outlook.p90_s[cell],
         oom_probability=outlook.oom_probability[cell],
-        micros_per_hour=per_hour[lot],
-        billing_increment_s=np.array([offer.billing_increment_s for offer in offers], dtype=np.int64)[place][lot],
-        minimum_s=np.array([offer.minimum_s for offer in offers], dtype=np.int64)[place][lot],
+        micros_per_hour=per_hour[row],
+        billing_increment_s=stock.billing_increment_s[offer][row],
+        minimum_s=stock.minimum_s[offer][row],
+        interruptions_per_hour=hazard[row] if hazard.any() else None,
+        checkpoint_s=checkpoint_s(proposals.board.workload),
     )
     costs = reckon(runs)
-    free_to_it = free[lot] - kept_gpus(room, offers, place[lot], costs.use_p90_s)
-    short = Shortages(count[lot] - free_to_it, *over_quota(room, count[lot], costs.p90_micros))
-    nearness, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, short)
-    capacity = np.array([offer.capacity_gpus for offer in offers], dtype=np.int64)[place]
+    free_to_it = free[row] - kept_gpus(room, stock.offers, offer[row], costs.use_p90_s)
+    short = Shortages(count[row] - free_to_it, *over_quota(room, count[row], costs.p90_micros))
+    near, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, short)
+    costs = escalate(
+        costs,
+        runs.oom_probability,
+        headroom=outlook.headroom[cell],
+        roomy_from=outlook.roomy_from[cell],
+        possible=near == FEASIBLE,
+    )
     return Table(
-        lot=lot, cell=cell, costs=costs, gpu_count=count[lot], free=free_to_it, micros_per_hour=per_hour[lot],
-        tie=_tie_order(offers)[place][lot], layout_place=layout_place, nearness=nearness, number=number,
-        later=(count <= capacity)[lot] & ever_within_quota(room, count[lot], costs.p90_micros),
+        lot=place[row], stands_for=left.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free_to_it,
+        micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
+        layout_place=layout_place, nearness=near, number=number,
+        later=ever[row] & ever_within_quota(room, count[row], costs.p90_micros),
     )  # fmt: skip
 
 
@@ -129,18 +145,15 @@ def _judge(
     short: Shortages,
 ) -> tuple[Ints, Floats]:
     """The first reason against each candidate, in the order of nearness, and its number."""
-    by_cell = [FEASIBLE if outlook.verdict is None else NEARNESS[outlook.verdict.code] for outlook in outlook.cells]
-    numbers = [outlook.verdict.number or 0.0 if outlook.verdict else 0.0 for outlook in outlook.cells]
-    nearness = np.array(by_cell, dtype=np.int64)[cell]
-    number = np.array(numbers, dtype=np.float64)[cell]
+    near, number = outlook.near[cell], outlook.number[cell]
 
     def stop(code: Code, over: Floats | Ints) -> None:
-        hit = (nearness == FEASIBLE) & (over > 0)
-        nearness[hit] = NEARNESS[code]
+        hit = (near == FEASIBLE) & (over > 0)
+        near[hit] = NEARNESS[code]
         number[hit] = over[hit]
 
     if constraints.deadline is not None:
-        run = quantile(runs.p10_s, runs.p50_s, runs.p90_s, constraints.min_deadline_probability)
+        run = runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, constraints.min_deadline_probability))
         available = (constraints.deadline - now).total_seconds()
         stop(Code.DEADLINE, runs.provision_s + runs.startup_s + run - available)
     if constraints.max_cost_usd is not None:
@@ -148,11 +161,4 @@ def _judge(
     stop(Code.QUOTA_SPEND, short.quota_micros)
     stop(Code.QUOTA, short.quota_gpus)
     stop(Code.CAPACITY, short.gpus)
-    return nearness, number
-
-
-def _tie_order(offers: tuple[Offer, ...]) -> Ints:
-    keys = [(offer.provider, offer.region, offer.instance_type, offer.id) for offer in offers]
-    order = np.empty(len(offers), dtype=np.int64)
-    order[sorted(range(len(offers)), key=keys.__getitem__)] = np.arange(len(offers))
-    return order
+    return near, number

@@ -91,6 +91,9 @@ HOPELESS_TO_NEAR: tuple[Code, ...] = (
 
 NEARNESS: dict[Code, int] = {code: place for place, code in enumerate(HOPELESS_TO_NEAR)}
 
+FEASIBLE = len(NEARNESS)
+"""The nearness of what nothing speaks against."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -100,6 +103,11 @@ class Verdict:
     number: float | None
     """As `NUMBER_MEANS` says for the code; None for the others."""
     text: str
+
+    @property
+    def nearness(self) -> int:
+        """How near what fell to this came to being chosen."""
+        return NEARNESS[self.code]
 
     @property
     def chosen(self) -> bool:

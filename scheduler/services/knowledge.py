@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from predictor.catalogue import load_models
@@ -11,6 +11,7 @@ from predictor.forecast import Forecast, Question
 from predictor.hardware import GpuCatalogue, load_gpu_types
 from predictor.telemetry import Observation
 from predictor.workload_spec import ModelSource
+from scheduler.services.memory import Memory
 
 
 class Predictor(Protocol):
@@ -35,6 +36,7 @@ class Knowledge:
     predictor: Predictor
     gpus: GpuCatalogue
     models: ModelSource
+    memory: Memory = field(default_factory=Memory)
 
 
 def know(predictor: Predictor) -> Knowledge:

@@ -10,13 +10,14 @@ from uuid import UUID
 import structlog
 
 from predictor.errors import NotEnoughData, PythiaError
-from predictor.forecast import Forecast
 from predictor.telemetry import Observation, read_observation
 from predictor.workload import CustomWorkload, Software, Workload
 from predictor.workload_spec import CustomSpec, resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
+from scheduler.domain.foresight import Foresight, foresee
 from scheduler.domain.offers import Offer
 from scheduler.domain.spec import JobSpec
+from scheduler.domain.stock import Inventory, inventory_of
 from scheduler.services.knowledge import Knowledge
 from scheduler.storage import observations, offers, prices
 from scheduler.storage.engine import Engine, reading
@@ -32,7 +33,7 @@ class Prospect:
     """All candidates of a job with their forecasts."""
 
     proposals: Proposals
-    forecasts: Sequence[Forecast]
+    forecasts: Foresight
     model_version: str
     prediction_ms: float
     inventory_version: int | None
@@ -42,7 +43,10 @@ class Prospect:
 def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID) -> Prospect:
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
     with reading(engine) as session:
-        inventory, version = offers.enabled(session), prices.version(session)
+        version = prices.version(session)
+        inventory = knowledge.memory.inventory(
+            (engine.url, version), offers.held(session), lambda: offers.enabled(session)
+        )
         past = (
             observations.recent_of_kind(session, tenant_id, spec.workload.kind, limit=REMEMBERED)
             if isinstance(spec.workload, CustomSpec)
@@ -54,26 +58,43 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
 def look_at_offers(
     knowledge: Knowledge,
     spec: JobSpec,
-    inventory: Sequence[Offer],
+    offers: Inventory | Sequence[Offer],
     history: Sequence[Observation] = (),
     *,
     inventory_version: int | None = None,
 ) -> Prospect:
     """The same on an inventory that is at hand, with what is remembered of a custom kind."""
+    inventory = offers if isinstance(offers, Inventory) else inventory_of(offers)
     workload = resolve(spec.workload, knowledge.models, Software())
-    proposals = enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus)
+    lay_out = knowledge.memory.lay_out(spec.workload.model_dump_json())
+    proposals = enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus, lay_out)
     began = time.perf_counter()
-    forecasts = knowledge.predictor.forecast(proposals.questions, history or None) if proposals.questions else ()
+    foresight, model_version = _foresee(knowledge, proposals, history)
     took = time.perf_counter() - began
-    _refuse_ignorance(workload, forecasts)
+    _refuse_ignorance(workload, foresight)
     return Prospect(
         proposals=proposals,
-        forecasts=forecasts,
-        # not the predictor's own: another may have been promoted since
-        model_version=forecasts[0].model_version if forecasts else knowledge.predictor.version,
+        forecasts=foresight,
+        model_version=model_version,
         prediction_ms=1000 * took,
         inventory_version=inventory_version,
     )
+
+
+def _foresee(knowledge: Knowledge, proposals: Proposals, history: Sequence[Observation]) -> tuple[Foresight, str]:
+    """The forecasts of all candidates, and the version of the predictor that made them."""
+    board, version = proposals.board, knowledge.predictor.version
+    known = knowledge.memory.foresight(board, version)
+    if known is not None:
+        return known, version
+    forecasts = knowledge.predictor.forecast(board.questions, history or None) if board.questions else ()
+    foresight = foresee(board, forecasts)
+    if forecasts:
+        version = forecasts[0].model_version  # not the predictor's own: another may have been promoted since
+        # what is known of custom work grows with every job of its kind
+        if not isinstance(board.workload, CustomWorkload):
+            knowledge.memory.remember(board, foresight, version)
+    return foresight, version
 
 
 def readable(bodies: Sequence[object], knowledge: Knowledge) -> list[Observation]:
@@ -87,8 +108,8 @@ def readable(bodies: Sequence[object], knowledge: Knowledge) -> list[Observation
     return read
 
 
-def _refuse_ignorance(workload: Workload, forecasts: Sequence[Forecast]) -> None:
-    if isinstance(workload, CustomWorkload) and forecasts and all(f.runtime_s is None for f in forecasts):
+def _refuse_ignorance(workload: Workload, foresight: Foresight) -> None:
+    if isinstance(workload, CustomWorkload) and len(foresight.timed) and not foresight.timed.any():
         raise NotEnoughData(
             f"nothing is known of the run time of {workload.kind!r}: state workload.runtime_s, or import observations"
         )

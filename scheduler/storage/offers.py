@@ -33,6 +33,12 @@ def enabled(session: Session) -> list[OfferValue]:
     return [prices.offer_value(row) for row in session.execute(query).mappings()]
 
 
+def held(session: Session) -> list[tuple[UUID, int]]:
+    """How many GPUs are held of each offer of which any are, as far as it may be used."""
+    query = select(Offer.id, Offer.reserved_gpus).where(Offer.enabled, Offer.reserved_gpus > 0)
+    return [(offer_id, gpus) for offer_id, gpus in session.execute(query)]
+
+
 def get(session: Session, offer_id: UUID) -> OfferValue:
     """One offer, or NotFound."""
     row = session.execute(select(*_COLUMNS).where(Offer.id == offer_id)).mappings().one_or_none()

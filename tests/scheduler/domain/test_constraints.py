@@ -13,7 +13,8 @@ from predictor.errors import UnknownGpuType
 from predictor.hardware import load_gpu_types
 from predictor.workload import Software
 from predictor.workload_spec import resolve
-from scheduler.domain.constraints import Filter, Price
+from scheduler.domain.candidates import enumerate_candidates
+from scheduler.domain.constraints import Filter
 from scheduler.domain.errors import InvalidSpec
 from scheduler.domain.jurisdictions import EEA, EU, satisfies
 from scheduler.domain.offers import Offer
@@ -79,20 +80,24 @@ def test_custom_work_may_run_on_the_host() -> None:
 @pytest.mark.parametrize(
     ("spot", "on_demand", "cheap", "expected"),
     [
-        ("forbid", 3, 1, (3, False)),
-        ("allow", 3, 1, (1, True)),
-        ("allow", 1, 3, (1, False)),
-        ("require", 1, 3, (3, True)),
-        ("allow", 3, None, (3, False)),
+        ("forbid", 3, 1, {(3, False)}),
+        ("allow", 3, 1, {(1, True), (3, False)}),  # the risk of the cheaper one is priced, so both are looked at
+        ("require", 1, 3, {(3, True)}),
+        ("allow", 3, None, {(3, False)}),
+        ("allow", None, 3, {(3, True)}),
     ],
 )
-def test_the_lower_price_that_the_spot_rule_allows_is_taken(
-    spot: str, on_demand: int, cheap: int | None, expected: tuple[int, bool]
+def test_every_price_that_the_spot_rule_allows_is_looked_at(
+    spot: str, on_demand: int | None, cheap: int | None, expected: set[tuple[int, bool]]
 ) -> None:
-    offer = make_offer(on_demand_micros_per_gpu_hour=on_demand, spot_micros_per_gpu_hour=cheap)
-    price = rules(make_spec(constraints={"spot": spot})).price(offer)
-    assert isinstance(price, Price)
-    assert (price.micros_per_gpu_hour, price.spot) == expected
+    offer = make_offer(
+        sold_gpus=(1,), on_demand_micros_per_gpu_hour=on_demand, spot_micros_per_gpu_hour=cheap, node_gpus=1
+    )
+    spec = make_spec(constraints={"spot": spot})
+    workload = resolve(spec.workload, load_models(), Software())
+    proposals = enumerate_candidates(spec.constraints, workload, [offer], GPUS)
+    lots = [proposals.inventory.stock.lot(place) for place in proposals.places.tolist()]
+    assert {(lot.micros_per_gpu_hour, lot.spot) for lot in lots} == expected
 
 
 def test_an_unknown_gpu_type_in_a_constraint_is_refused() -> None:

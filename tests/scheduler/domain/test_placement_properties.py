@@ -2,224 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from decimal import Decimal
-from statistics import NormalDist
-from uuid import UUID
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
-from predictor.forecast import Forecast, Question, Spread, Vram
-from predictor.hardware import load_gpu_types
-from predictor.layout import Layout
-from predictor.words import Basis
-from predictor.workload import Software
-from predictor.workload_spec import resolve
-from scheduler.domain.candidates import Proposals, enumerate_candidates
-from scheduler.domain.cost import OOM_SHARE
-from scheduler.domain.decision import Decision, Placement, Wait
-from scheduler.domain.money import billed_seconds, cost_micros, usd_to_micros
+from scheduler.domain.constraints import Filter
+from scheduler.domain.decision import Placement, Wait
+from scheduler.domain.fit import judge_fit
 from scheduler.domain.offers import Offer
-from scheduler.domain.placement import decide
-from scheduler.domain.quantiles import LEVELS, Z90
-from scheduler.domain.spec import Constraints, JobSpec, Objective
-from scheduler.domain.verdicts import Code
-from tests.support.offers import make_offer, make_spec
-
-NOW = datetime(2026, 9, 1, tzinfo=UTC)
-GPUS = load_gpu_types()
-WORKLOAD = resolve(make_spec().workload, load_models(), Software())
-TYPES = ("H100-SXM", "L40S", "A100-80GB-SXM", "H100")
-
-seconds = st.floats(1.0, 500_000.0)
+from scheduler.domain.outlook import look_at
+from scheduler.domain.spec import Constraints, Objective
+from scheduler.domain.verdicts import FEASIBLE, Code
+from tests.support.drawn_cases import GPUS, WORKLOAD, Case, cases, constraint_sets, key
+from tests.support.offers import make_spec
 
 
-@st.composite
-def offer_lists(draw: st.DrawFn) -> list[Offer]:
-    offers = []
-    for index in range(draw(st.integers(1, 6))):
-        node = draw(st.sampled_from([1, 2, 8]))
-        offers.append(
-            make_offer(
-                draw(st.sampled_from(TYPES)),
-                id=UUID(int=draw(st.integers(1, 2**64)) * 64 + index),
-                provider=draw(st.sampled_from(["acme", "best"])), region=f"r{index}",
-                country=draw(st.sampled_from(["FI", "US", None])),
-                node_gpus=node, sold_gpus=tuple(sorted(draw(st.sets(st.sampled_from([1, node]), min_size=1)))),
-                max_nodes=draw(st.sampled_from([1, 2])), capacity_gpus=draw(st.integers(0, 20)),
-                reserved_gpus=draw(st.integers(0, 10)),
-                on_demand_micros_per_gpu_hour=draw(st.one_of(st.none(), st.integers(0, 20_000_000))),
-                spot_micros_per_gpu_hour=draw(st.one_of(st.none(), st.integers(0, 20_000_000))),
-                billing_increment_s=draw(st.sampled_from([1, 60, 3600])),
-                minimum_s=draw(st.sampled_from([0, 60, 3600])), provision_s=draw(st.floats(0, 900)),
-            )
-        )  # fmt: skip
-    return offers
-
-
-@st.composite
-def constraint_sets(draw: st.DrawFn) -> Constraints:
-    deadline = draw(st.one_of(st.none(), st.floats(-100, 600_000)))
-    return Constraints.model_validate(
-        {
-            "max_gpus": draw(st.sampled_from([1, 8, 16])),
-            "jurisdictions": draw(st.sampled_from([[], ["EU"]])),
-            "exclude_gpu_types": draw(st.sampled_from([[], ["L40S"], ["H100"]])),
-            "spot": draw(st.sampled_from(["forbid", "allow", "require"])),
-            "deadline": None if deadline is None else NOW + timedelta(seconds=deadline),
-            "min_deadline_probability": draw(st.sampled_from([0.3, 0.5, 0.9, 0.99])),
-            "max_cost_usd": draw(st.one_of(st.none(), st.decimals("0.01", "500", places=2))),
-            "max_runtime_s": draw(st.one_of(st.none(), seconds)),
-            "min_fit_probability": draw(st.sampled_from([0.5, 0.95])),
-        }
-    )
-
-
-@dataclass(frozen=True)
-class Case:
-    spec: JobSpec
-    offers: list[Offer]
-    forecasts: dict[tuple[str, Layout, int, float | None], Forecast]
-
-    def proposals(self) -> Proposals:
-        return enumerate_candidates(self.spec.constraints, WORKLOAD, self.offers, GPUS)
-
-    def decide(self) -> Decision:
-        proposals = self.proposals()
-        return decide(self.spec, proposals, [self.forecasts[key(q)] for q in proposals.questions], now=NOW)
-
-
-def key(question: Question) -> tuple[str, Layout, int, float | None]:
-    return question.gpu.name, question.layout, question.node_gpus, question.interconnect_gbps
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    offers = draw(offer_lists())
-    spec = make_spec(objective=draw(st.sampled_from(["cost", "time"])))
-    spec = spec.model_copy(update={"constraints": draw(constraint_sets())})
-    everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)
-    forecasts = {key(question): draw(_forecasts(question)) for question in everything.questions}
-    return Case(spec, offers, forecasts)
-
-
-@st.composite
-def _forecasts(draw: st.DrawFn, question: Question) -> Forecast:
-    p50 = draw(seconds)
-    need = draw(st.floats(1.0, 120.0))
-    usable = question.gpu.usable_gib or 0.0
-    fits = draw(st.sampled_from([0.6, 0.96, 0.999, 1.0])) if need <= usable else draw(st.sampled_from([0.0, 0.3]))
-    times = Spread(p10=p50 / draw(st.floats(1.0, 2.0)), p50=p50, p90=p50 * draw(st.floats(1.0, 2.0)))
-    return Forecast(
-        gpu_type=question.gpu.name, layout=question.layout, peak_vram=Vram(p50_gib=need * 0.9, p95_gib=need),
-        usable_vram_gib=usable, fit_probability=fits, vram_breakdown=None, tokens_per_second=None, step_time_s=None,
-        runtime_s=draw(st.sampled_from([times, times, times, None])), startup_s=draw(st.floats(0, 100)),
-        max_batch_size=None, basis=Basis.ARITHMETIC, in_domain=True, assumptions=(), model_version="drawn",
-    )  # fmt: skip
-
-
-# ---- the brute force: one candidate at a time, with the scalar rules of money
-
-
-@dataclass(frozen=True)
-class Option:
-    offer: Offer
-    count: int
-    forecast: Forecast
-    price: int
-    place: int
-
-    def use(self, run_s: float) -> float:
-        return self.offer.provision_s + self.forecast.startup_s + run_s
-
-    def run(self, probability: float) -> float:
-        run = self.forecast.runtime_s
-        assert run is not None
-        z = NormalDist().inv_cdf(probability)
-        return float(run.p50 * ((run.p90 if z >= 0 else run.p10) / run.p50) ** (abs(z) / Z90))
-
-    def bill(self, run_s: float) -> int:
-        offer = self.offer
-        billed = billed_seconds(self.use(run_s), increment_s=offer.billing_increment_s, minimum_s=offer.minimum_s)
-        return cost_micros(self.price, self.count, billed)
-
-    @property
-    def expected(self) -> int:
-        mean = sum(self.bill(self.run(level)) for level in LEVELS) // len(LEVELS)
-        chance = round((1.0 - (self.forecast.fit_probability or 0.0)) * 1_000_000)
-        return mean + self.bill(OOM_SHARE * self.run(0.5)) * chance // 1_000_000
-
-
-def options(case: Case) -> list[Option]:
-    """Every option that satisfies every constraint, capacity included."""
-    found: list[Option] = []
-    proposals = case.proposals()
-    for lot in proposals.lots:
-        for place, cell in enumerate(proposals.groups[lot.group]):
-            forecasts = [case.forecasts[key(proposals.questions[q])] for q in cell.questions]
-            worst = min(forecasts, key=lambda f: _goodness(case, f))
-            option = Option(lot.offer, lot.gpu_count, worst, lot.price.micros_per_gpu_hour, place)
-            if _allowed(case, option) and lot.gpu_count <= lot.offer.free_gpus:
-                found.append(option)
-    return found
-
-
-def _fits(case: Case, forecast: Forecast) -> bool:
-    return (forecast.fit_probability or 0.0) >= case.spec.constraints.min_fit_probability
-
-
-def _in_time(case: Case, forecast: Forecast) -> bool:
-    limit, run = case.spec.constraints.max_runtime_s, forecast.runtime_s
-    return run is not None and (limit is None or forecast.startup_s + run.p90 <= limit)
-
-
-def _goodness(case: Case, forecast: Forecast) -> tuple[object, ...]:
-    run = forecast.runtime_s
-    if run is None:
-        return (0,)
-    return (1, _fits(case, forecast) and (1 + _in_time(case, forecast)), -run.p90)
-
-
-def _allowed(case: Case, option: Option) -> bool:
-    asked = case.spec.constraints
-    if not _in_time(case, option.forecast) or not _fits(case, option.forecast):
-        return False
-    if asked.deadline is not None:
-        left = (asked.deadline - NOW).total_seconds()
-        if option.use(option.run(asked.min_deadline_probability)) > left * (1 + 1e-12):
-            return False
-    return asked.max_cost_usd is None or option.bill(option.run(0.9)) <= usd_to_micros(asked.max_cost_usd)
-
-
-def rank(case: Case, option: Option) -> tuple[object, ...]:
-    by_cost = (option.expected, option.use(option.run(0.5)))
-    by_time = (option.use(option.run(0.5)), option.use(option.run(0.9)), option.expected)
-    first = by_time if case.spec.objective is Objective.TIME else by_cost
-    offer = option.offer
-    return (*first, option.count, offer.provider, offer.region, offer.instance_type, offer.id, option.place)
-
-
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(cases())
 def test_the_choice_is_the_best_that_brute_force_finds(case: Case) -> None:
-    decision = case.decide()
-    possible = options(case)
-    if not possible:
+    decision, best = case.decide(), case.second_opinion()
+    if best is None:
         assert not isinstance(decision, Placement)
         return
     assert isinstance(decision, Placement)
-    best = min(possible, key=lambda option: rank(case, option))
-    chosen, estimate = decision.chosen, decision.chosen.estimate
+    chosen, estimate, option = decision.chosen, decision.chosen.estimate, best.option
     assert estimate is not None
-    if case.spec.objective is Objective.TIME:
-        assert estimate.use_p50_s == pytest.approx(best.use(best.run(0.5)), rel=1e-12)
-    else:
-        assert estimate.expected_micros == best.expected
-    assert (chosen.offer.id, chosen.gpu_count, chosen.layout) == (best.offer.id, best.count, best.forecast.layout)
+    assert estimate.expected_micros == best.expected_micros
+    assert estimate.use_p50_s == pytest.approx(option.use(option.run(0.5)), rel=1e-12)
+    assert (chosen.offer.id, chosen.gpu_count, chosen.spot, chosen.layout) == (
+        option.offer.id, option.count, option.spot, option.forecast.layout,
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_the_pareto_set_is_what_nothing_beats_in_both(case: Case) -> None:
+    decision, best = case.decide(), case.second_opinion()
+    asked = case.spec.constraints.min_fit_probability
+    feasible = [] if best is None else list(best.feasible)
+    points = [(option.expected(feasible, asked), option.use(option.run(0.5))) for option in feasible]
+    front = [
+        (cost, time)
+        for cost, time in points
+        if not any((c <= cost and t < time * (1 - 1e-12)) or (c < cost and t <= time) for c, t in points)
+    ]
+    ours = [judged.estimate for judged in decision.considered.pareto]
+    assert len(ours) == len({cost for cost, _ in front})
+    for estimate in ours:
+        assert estimate is not None
+        assert any(
+            estimate.expected_micros == c and estimate.use_p50_s == pytest.approx(t, rel=1e-12) for c, t in front
+        )
+    for cheaper, sooner in pairwise(ours):
+        assert cheaper is not None
+        assert sooner is not None
+        assert cheaper.expected_micros < sooner.expected_micros
+        assert cheaper.use_p50_s > sooner.use_p50_s
 
 
 @settings(max_examples=100, deadline=None)
@@ -277,21 +119,20 @@ def test_a_tighter_constraint_never_makes_the_job_cheaper(case: Case, other: Con
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_every_candidate_is_counted_once(case: Case) -> None:
+def test_every_candidate_is_counted_once_and_every_kind_listed(case: Case) -> None:
     decision = case.decide()
     considered = decision.considered
     chosen = 1 if isinstance(decision, Placement) else 0
     assert sum(considered.rejected_by_reason.values()) + chosen == considered.total
+    proposals = case.proposals()
+    lots = sum(len(proposals.board.cells[lot.group]) for lot in proposals.lots)
+    out = [offer for offer in case.offers if proposals.rules.verdict(offer) is not None]
+    assert considered.total == lots + sum(len(offer.counts()) for offer in out)
     kinds = [(judged.offer.gpu_type, judged.gpu_count) for judged in considered.candidates]
     assert len(kinds) == len(set(kinds))
-    assert set(kinds) == {(offer.gpu_type, count) for offer in case.offers for count in offer.counts()
-                          if count <= case.spec.constraints.max_gpus
-                          or not any(c <= case.spec.constraints.max_gpus for c in offer.counts())
-                          or _ruled_out(case, offer)}  # fmt: skip
-
-
-def _ruled_out(case: Case, offer: Offer) -> bool:
-    return any(out.offer.id == offer.id for out in case.proposals().ruled_out)
+    assert set(kinds) == {(lot.offer.gpu_type, lot.gpu_count) for lot in proposals.lots} | {
+        (offer.gpu_type, count) for offer in out for count in offer.counts()
+    }
 
 
 @settings(max_examples=100, deadline=None)
@@ -312,7 +153,34 @@ def test_an_offer_that_was_just_taken_is_not_chosen(case: Case) -> None:
     first = case.decide()
     if not isinstance(first, Placement):
         return
+    second = case.decide(taken=frozenset({first.chosen.offer.id}))
+    assert not isinstance(second, Placement) or second.chosen.offer.id != first.chosen.offer.id
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_the_columns_judge_memory_and_offers_as_the_scalars_do(case: Case) -> None:
     proposals = case.proposals()
     forecasts = [case.forecasts[key(question)] for question in proposals.questions]
-    second = decide(case.spec, proposals, forecasts, now=NOW, taken={first.chosen.offer.id})
-    assert not isinstance(second, Placement) or second.chosen.offer.id != first.chosen.offer.id
+    outlook = look_at(proposals, forecasts, case.spec.constraints, case.tried)
+    at = 0
+    for group, cells in zip(proposals.board.groups, proposals.board.cells, strict=True):
+        for _ in cells:
+            seen = outlook.cell(at)
+            fit = judge_fit(group.gpu_type, seen.forecast, case.tried, case.spec.constraints.min_fit_probability)
+            assert outlook.oom_probability[at] == pytest.approx(1.0 - fit.probability, abs=1e-12)
+            assert outlook.near[at] == (FEASIBLE if seen.verdict is None else seen.verdict.nearness)
+            if seen.verdict is not None and seen.verdict.number is not None:
+                assert outlook.number[at] == pytest.approx(seen.verdict.number)
+            at += 1
+    rules = Filter(case.spec.constraints, WORKLOAD, GPUS)
+    stock = proposals.inventory.stock
+    verdicts = [rules.verdict(offer) for offer in stock.offers]
+    assert rules.nearness(stock).tolist() == [FEASIBLE if v is None else v.nearness for v in verdicts]
+
+
+def test_no_offers_are_a_refusal() -> None:
+    nothing: list[Offer] = []
+    decision = Case(spec=make_spec(), offers=nothing, forecasts={}).decide()
+    assert not isinstance(decision, Placement | Wait)
+    assert "import" in decision.reason

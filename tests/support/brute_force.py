@@ -1,0 +1,224 @@
+"""A second opinion on placements: one candidate at a time, in plain numbers, knowing nothing of columns or pruning.
+
+It shares with the domain the values (offers, specs, forecasts), the exact rules of money, and the scalar judgement of
+memory; enumeration, constraints, spot, escalation and ranking are written again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import NormalDist
+
+from predictor.forecast import Forecast, Question
+from predictor.hardware import GpuCatalogue
+from predictor.layouts import sensible_layouts
+from predictor.workload import CustomWorkload, TrainingWorkload, Workload
+from scheduler.domain.cost import NO_ESCALATION, OOM_SHARE
+from scheduler.domain.fit import CONVINCING, LEAST_SIGMA, Fit, Tried, judge_fit
+from scheduler.domain.jurisdictions import satisfies
+from scheduler.domain.money import billed_seconds, cost_micros, usd_to_micros
+from scheduler.domain.offers import Offer
+from scheduler.domain.quantiles import LEVELS, Z90, Z95
+from scheduler.domain.spec import Constraints, JobSpec, Objective, Spot
+from scheduler.domain.spot import CHECKPOINT_S, load_hazards
+
+Oracle = Callable[[Question], Forecast]
+PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Option:
+    """One lot with one layout."""
+
+    offer: Offer
+    count: int
+    price: int
+    spot: bool
+    place: int
+    """Of the layout among those tried."""
+    forecast: Forecast
+    fit: Fit
+    checkpoint_s: float
+
+    def run(self, probability: float) -> float:
+        """Seconds of work that are not exceeded with this probability."""
+        run = self.forecast.runtime_s
+        assert run is not None
+        z = NormalDist().inv_cdf(probability)
+        return float(run.p50 * ((run.p90 if z >= 0 else run.p10) / run.p50) ** (abs(z) / Z90))
+
+    def use(self, run_s: float) -> float:
+        """Seconds for which the machine is held for so much work."""
+        before = self.offer.provision_s + self.forecast.startup_s
+        if not self.spot:
+            return before + run_s
+        machines = math.ceil(self.count / self.offer.node_gpus)
+        rate = machines * load_hazards().of(self.offer).per_hour / 3600
+        stretch = rate * min(run_s, self.checkpoint_s)
+        exponent = min(max(stretch, 1e-12), 30.0)
+        return before + run_s * (1 + rate * before) * math.expm1(exponent) / exponent
+
+    def bill(self, use_s: float) -> int:
+        """Micro-dollars for so many seconds."""
+        offer = self.offer
+        billed = billed_seconds(use_s, increment_s=offer.billing_increment_s, minimum_s=offer.minimum_s)
+        return cost_micros(self.price, self.count, billed)
+
+    @property
+    def mean(self) -> int:
+        """Mean bill if it does not run out of memory."""
+        return sum(self.bill(self.use(self.run(level))) for level in LEVELS) // len(LEVELS)
+
+    @property
+    def headroom(self) -> float:
+        """Usable memory over the median need."""
+        vram = self.forecast.peak_vram
+        return math.inf if vram is None else (self.forecast.usable_vram_gib or 0.0) / vram.p50_gib
+
+    def roomy_from(self, asked: float) -> float:
+        """The headroom that would do, had it run out of memory here."""
+        vram = self.forecast.peak_vram
+        if vram is None:
+            return math.inf
+        crashed = math.log(self.headroom)
+        sigma = max(math.log(vram.p95_gib / vram.p50_gib) / Z95, crashed, LEAST_SIGMA)
+        bell = NormalDist()
+        tail = (1 - asked) * bell.cdf(-crashed / sigma)
+        return min(CONVINCING * self.headroom, math.exp(-bell.inv_cdf(tail) * sigma))
+
+    def expected(self, feasible: Sequence[Option], asked: float) -> int:
+        """What it is expected to cost until the job is done."""
+        enough = self.roomy_from(asked)
+        second = min([NO_ESCALATION * self.mean, *(other.mean for other in feasible if other.headroom >= enough)])
+        chance = round((1.0 - self.fit.probability) * PPM)
+        wasted = self.bill(self.offer.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
+        return (self.mean * (PPM - chance) + (wasted + second) * chance) // PPM
+
+
+@dataclass(frozen=True)
+class Best:
+    """The winner, and every option that would do."""
+
+    option: Option
+    expected_micros: int
+    feasible: tuple[Option, ...]
+
+
+def best_of(
+    spec: JobSpec,
+    workload: Workload,
+    offers: Sequence[Offer],
+    gpus: GpuCatalogue,
+    oracle: Oracle,
+    *,
+    now: datetime,
+    tried: Sequence[Tried] = (),
+    spent_micros: int = 0,
+) -> Best | None:
+    """The best option by the job's objective; None where none will do."""
+    feasible = [
+        option
+        for option in options(spec.constraints, workload, offers, gpus, oracle, tried)
+        if _will_do(option, spec.constraints, now, spent_micros)
+    ]
+    if not feasible:
+        return None
+    asked = spec.constraints.min_fit_probability
+    expected = {id(option): option.expected(feasible, asked) for option in feasible}
+
+    def rank(option: Option) -> tuple[object, ...]:
+        cost, time = expected[id(option)], option.use(option.run(0.5))
+        soonest = (time, option.use(option.run(0.9)), cost)
+        first = soonest if spec.objective is Objective.TIME else (cost, time)
+        offer = option.offer
+        seller = (offer.provider, offer.region, offer.instance_type, offer.id)
+        return (*first, option.count, *seller, option.spot, option.place)
+
+    winner = min(feasible, key=rank)
+    return Best(winner, expected[id(winner)], tuple(feasible))
+
+
+def options(
+    asked: Constraints,
+    workload: Workload,
+    offers: Sequence[Offer],
+    gpus: GpuCatalogue,
+    oracle: Oracle,
+    tried: Sequence[Tried] = (),
+) -> list[Option]:
+    """Every option on every offer that the constraints allow, whether it fits or not."""
+    every = CHECKPOINT_S if not isinstance(workload, CustomWorkload) else math.inf
+    found = []
+    for offer in offers:
+        variants, prices = gpus.variants(offer.gpu_type), _prices(offer, asked.spot)
+        if not prices or not _allowed(asked, workload, offer, {gpu.name for gpu in variants}, gpus):
+            continue
+        for count in offer.counts():
+            if (count > asked.max_gpus) if asked.gpu_count is None else (count != asked.gpu_count):
+                continue
+            several = count > offer.node_gpus
+            node, link = (offer.node_gpus, offer.interconnect_gbps) if several else (max(8, count), None)
+            for place, layout in enumerate(sensible_layouts(workload, count, node_gpus=node)):
+                answers = [
+                    oracle(Question(
+                        workload=workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link
+                    ))
+                    for gpu in variants
+                ]  # fmt: skip
+                fits = [judge_fit(offer.gpu_type, one, tried, asked.min_fit_probability) for one in answers]
+                worst = min(range(len(answers)), key=lambda at: _goodness(asked, answers[at], fits[at]))
+                for price, spot in prices:
+                    found.append(Option(offer, count, price, spot, place, answers[worst], fits[worst], every))
+    return found
+
+
+def _prices(offer: Offer, rule: Spot) -> list[tuple[int, bool]]:
+    prices = []
+    if offer.on_demand_micros_per_gpu_hour is not None and rule is not Spot.REQUIRE:
+        prices.append((offer.on_demand_micros_per_gpu_hour, False))
+    if offer.spot_micros_per_gpu_hour is not None and rule is not Spot.FORBID:
+        prices.append((offer.spot_micros_per_gpu_hour, True))
+    return prices
+
+
+def _allowed(asked: Constraints, workload: Workload, offer: Offer, names: set[str], gpus: GpuCatalogue) -> bool:
+    only = {gpu.name for name in asked.gpu_types for gpu in gpus.variants(name)}
+    never = {gpu.name for name in asked.exclude_gpu_types for gpu in gpus.variants(name)}
+    if (only and not names <= only) or names & never:
+        return False
+    if isinstance(workload, TrainingWorkload) and any(gpus.get(name).bf16_tflops is None for name in names):
+        return False
+    if asked.jurisdictions and satisfies(offer.country, asked.jurisdictions, offer.jurisdiction) is not True:
+        return False
+    return not asked.providers or offer.provider in asked.providers
+
+
+def _goodness(asked: Constraints, forecast: Forecast, fit: Fit) -> tuple[object, ...]:
+    """The least favourable variant first."""
+    run = forecast.runtime_s
+    if run is None:
+        return (0,)
+    code = fit.verdict.nearness if fit.verdict else 1000 + _in_time(asked, forecast)
+    return (1, code, -run.p90, fit.probability)
+
+
+def _in_time(asked: Constraints, forecast: Forecast) -> bool:
+    limit, run = asked.max_runtime_s, forecast.runtime_s
+    return run is not None and (limit is None or forecast.startup_s + run.p90 <= limit)
+
+
+def _will_do(option: Option, asked: Constraints, now: datetime, spent_micros: int) -> bool:
+    if option.fit.verdict is not None or not _in_time(asked, option.forecast):
+        return False
+    if asked.deadline is not None:
+        left = (asked.deadline - now).total_seconds()
+        if option.use(option.run(asked.min_deadline_probability)) > left * (1 + 1e-12):
+            return False
+    if asked.max_cost_usd is not None:
+        most = usd_to_micros(asked.max_cost_usd)
+        if option.bill(option.use(option.run(0.9))) + spent_micros > most:
+            return False
+    return option.count <= option.offer.free_gpus

@@ -1,0 +1,149 @@
+"""Inventories, forecasts and specs drawn by Hypothesis, for a decision and a second opinion on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from predictor.catalogue import load_models
+from predictor.forecast import Forecast, Question, Spread, Vram
+from predictor.hardware import load_gpu_types
+from predictor.layout import Layout
+from predictor.words import Basis
+from predictor.workload import Software
+from predictor.workload_spec import resolve
+from scheduler.domain.candidates import Proposals, enumerate_candidates
+from scheduler.domain.decision import Decision
+from scheduler.domain.fit import Tried
+from scheduler.domain.offers import Offer
+from scheduler.domain.placement import decide
+from scheduler.domain.spec import Constraints, JobSpec
+from tests.support.brute_force import Best, best_of
+from tests.support.offers import make_offer, make_spec
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+GPUS = load_gpu_types()
+WORKLOAD = resolve(make_spec().workload, load_models(), Software())
+TYPES = ("H100-SXM", "L40S", "A100-80GB-SXM", "H100")
+
+seconds = st.floats(1.0, 500_000.0)
+# prices that are equal, a breath apart or far apart: where pruning could go wrong
+micros = st.one_of(
+    st.none(),
+    st.integers(0, 20_000_000),
+    st.sampled_from([0, 1, 2_000_000, 2_000_001, 2_003_600, 2_010_000, 3_000_000]),
+)
+
+Key = tuple[str, Layout, int, float | None]
+
+
+def key(question: Question) -> Key:
+    """What a forecast depends on, the workload apart."""
+    return question.gpu.name, question.layout, question.node_gpus, question.interconnect_gbps
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job, what is on offer, and what every question is answered with."""
+
+    spec: JobSpec
+    offers: list[Offer]
+    forecasts: dict[Key, Forecast]
+    tried: tuple[Tried, ...] = ()
+
+    def proposals(self) -> Proposals:
+        return enumerate_candidates(self.spec.constraints, WORKLOAD, self.offers, GPUS)
+
+    def decide(self, taken: frozenset[UUID] = frozenset()) -> Decision:
+        proposals = self.proposals()
+        forecasts = [self.forecasts[key(question)] for question in proposals.questions]
+        return decide(self.spec, proposals, forecasts, now=NOW, tried=self.tried, taken=taken)
+
+    def second_opinion(self) -> Best | None:
+        return best_of(
+            self.spec, WORKLOAD, self.offers, GPUS, lambda question: self.forecasts[key(question)],
+            now=NOW, tried=self.tried,
+        )  # fmt: skip
+
+
+@st.composite
+def offer_lists(draw: st.DrawFn, most: int = 8) -> list[Offer]:
+    offers = []
+    for index in range(draw(st.integers(1, most))):
+        node = draw(st.sampled_from([1, 2, 8]))
+        offers.append(
+            make_offer(
+                draw(st.sampled_from(TYPES)),
+                id=UUID(int=draw(st.integers(1, 2**64)) * 64 + index),
+                provider=draw(st.sampled_from(["acme", "best"])), region=f"r{index}",
+                country=draw(st.sampled_from(["FI", "US", None])),
+                node_gpus=node, sold_gpus=tuple(sorted(draw(st.sets(st.sampled_from([1, node]), min_size=1)))),
+                max_nodes=draw(st.sampled_from([1, 2])), capacity_gpus=draw(st.integers(0, 20)),
+                reserved_gpus=draw(st.integers(0, 10)),
+                on_demand_micros_per_gpu_hour=draw(micros), spot_micros_per_gpu_hour=draw(micros),
+                billing_increment_s=draw(st.sampled_from([1, 60, 3600])),
+                minimum_s=draw(st.sampled_from([0, 60, 3600])),
+                provision_s=draw(st.one_of(st.sampled_from([0.0, 300.0]), st.floats(0, 900))),
+            )
+        )  # fmt: skip
+    return offers
+
+
+@st.composite
+def constraint_sets(draw: st.DrawFn) -> Constraints:
+    deadline = draw(st.one_of(st.none(), st.floats(-100, 600_000)))
+    return Constraints.model_validate(
+        {
+            "max_gpus": draw(st.sampled_from([1, 8, 16])),
+            "jurisdictions": draw(st.sampled_from([[], ["EU"]])),
+            "exclude_gpu_types": draw(st.sampled_from([[], ["L40S"], ["H100"]])),
+            "spot": draw(st.sampled_from(["forbid", "allow", "require"])),
+            "deadline": None if deadline is None else NOW + timedelta(seconds=deadline),
+            "min_deadline_probability": draw(st.sampled_from([0.3, 0.5, 0.9, 0.99])),
+            "max_cost_usd": draw(st.one_of(st.none(), st.decimals("0.01", "500", places=2))),
+            "max_runtime_s": draw(st.one_of(st.none(), seconds)),
+            "min_fit_probability": draw(st.sampled_from([0.5, 0.95])),
+        }
+    )
+
+
+@st.composite
+def crashes(draw: st.DrawFn) -> tuple[Tried, ...]:
+    if draw(st.integers(0, 3)):
+        return ()
+    return (
+        Tried(
+            gpu_type=draw(st.sampled_from(TYPES)), layout=Layout(),
+            usable_gib=draw(st.one_of(st.none(), st.floats(20, 80))),
+            need_p50_gib=draw(st.one_of(st.none(), st.floats(20, 60))),
+        ),
+    )  # fmt: skip
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    offers = draw(offer_lists())
+    spec = make_spec(objective=draw(st.sampled_from(["cost", "time"])))
+    spec = spec.model_copy(update={"constraints": draw(constraint_sets())})
+    everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)
+    forecasts = {key(question): draw(_forecasts(question)) for question in everything.questions}
+    return Case(spec, offers, forecasts, draw(crashes()))
+
+
+@st.composite
+def _forecasts(draw: st.DrawFn, question: Question) -> Forecast:
+    p50 = draw(seconds)
+    need = draw(st.floats(1.0, 120.0))
+    usable = question.gpu.usable_gib or 0.0
+    fits = draw(st.sampled_from([0.6, 0.96, 0.999, 1.0])) if need <= usable else draw(st.sampled_from([0.0, 0.3]))
+    times = Spread(p10=p50 / draw(st.floats(1.0, 2.0)), p50=p50, p90=p50 * draw(st.floats(1.0, 2.0)))
+    vram = Vram(p50_gib=need * draw(st.sampled_from([0.5, 0.9])), p95_gib=need)
+    return Forecast(
+        gpu_type=question.gpu.name, layout=question.layout, peak_vram=vram,
+        usable_vram_gib=usable, fit_probability=fits, vram_breakdown=None, tokens_per_second=None, step_time_s=None,
+        runtime_s=draw(st.sampled_from([times, times, times, None])), startup_s=draw(st.floats(0, 100)),
+        max_batch_size=None, basis=Basis.ARITHMETIC, in_domain=True, assumptions=(), model_version="drawn",
+    )  # fmt: skip
