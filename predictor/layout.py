@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 
 from predictor.errors import InvalidLayout
@@ -47,7 +47,12 @@ class Layout:
 
     def to_json(self) -> dict[str, object]:
         """The layout with every field, as the contract writes it."""
-        return asdict(self) | {"sharding": str(self.sharding)}
+        return {
+            "gpu_count": self.gpu_count,
+            **{name: getattr(self, name) for name in SIZES},
+            "data_parallel_attention": self.data_parallel_attention,
+            "sharding": str(self.sharding),
+        }
 
     def label(self) -> str:
         """A short name for a table cell, such as `tp4 dp2 zero3`; a single GPU is `-`."""

@@ -66,8 +66,6 @@ class Considered:
     rejected_by_reason: Mapping[str, int]
     """How many each reason rejected, the unlisted ones included."""
     naive: Naive | None
-    pareto: tuple[Judged, ...]
-    """Of all that would do, those that nothing else beats in both expected cost and median time; the cheapest first."""
     oldest_price_date: str | None
 
 

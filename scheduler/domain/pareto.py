@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import numpy as np
 
+from predictor.forecast import Forecast
+from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Judged
+from scheduler.domain.foresight import Foresight
 from scheduler.domain.listing import judged
-from scheduler.domain.outlook import Outlook
-from scheduler.domain.spec import Objective
-from scheduler.domain.table import Table
+from scheduler.domain.outlook import look_at
+from scheduler.domain.spec import JobSpec, Objective
+from scheduler.domain.table import tabulate
 from scheduler.domain.verdicts import FEASIBLE, Code, Verdict
 
 
-def pareto(outlook: Outlook, table: Table) -> tuple[Judged, ...]:
-    """From the cheapest to the soonest finished, each sooner than all that are cheaper; ties as in a decision."""
+def find_pareto(
+    spec: JobSpec, proposals: Proposals, forecasts: Foresight | Sequence[Forecast], *, now: datetime
+) -> tuple[Judged, ...]:
+    """Of all that would do now, from the cheapest to the soonest: each is sooner than all that are cheaper.
+
+    Cost is the expected cost, time the median from the order to the end of the work; ties are broken as in a decision.
+    """
+    outlook = look_at(proposals, forecasts, spec.constraints, ())
+    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=0)
     feasible = np.flatnonzero(table.nearness == FEASIBLE)
-    keys = tuple(key[feasible] for key in reversed(table.keys(Objective.COST)))
-    order = feasible[np.lexsort(keys)]
+    order = feasible[np.lexsort(tuple(key[feasible] for key in reversed(table.keys(Objective.COST))))]
     time = table.costs.use_p50_s[order]
-    sooner = time < np.r_[np.inf, np.minimum.accumulate(time)[:-1]] if len(order) else np.empty(0, dtype=np.bool_)
-    rows = order[sooner].tolist()
-    verdict = Verdict(Code.CHOSEN, None, "no placement is both cheaper and sooner")
-    return tuple(judged(outlook, table, row, verdict) for row in rows)
+    soonest_so_far = np.minimum.accumulate(np.append(np.inf, time))[:-1]
+    verdict = Verdict(Code.CHOSEN, None, "nothing is both cheaper and sooner")
+    return tuple(judged(outlook, table, row, verdict) for row in order[time < soonest_so_far].tolist())

@@ -20,7 +20,6 @@ from scheduler.domain.foresight import Foresight, holds_weights
 from scheduler.domain.listing import list_candidates
 from scheduler.domain.options import Options, options_of, possible
 from scheduler.domain.outlook import Outlook, look_at
-from scheduler.domain.pareto import pareto
 from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec, Objective
 from scheduler.domain.table import Table, tabulate
@@ -58,7 +57,6 @@ def decide(
         total=sum(counts.values()) + (winner is not None),
         rejected_by_reason=counts,
         naive=_naive(outlook, table, winner),
-        pareto=pareto(outlook, table),
         oldest_price_date=_oldest_price(proposals),
     )
     if winner is not None:
