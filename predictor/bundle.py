@@ -23,6 +23,7 @@ from predictor.errors import InvalidBundle
 from predictor.facts import datasets_dir
 from predictor.features import Task
 from predictor.kinds import KindModel
+from predictor.site import Site
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -59,6 +60,10 @@ class Manifest(BaseModel):
     """Errors and coverage on held-out groups, by task and grouping."""
     files: dict[str, str]
     """SHA-256 of every other file."""
+    site_tasks: tuple[Task, ...] = ()
+    """Tasks that the jobs of a site correct on top of what was learned elsewhere."""
+    base: str | None = None
+    """The version that was learned elsewhere, where a site was learned on top of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,7 @@ class Bundle:
     manifest: Manifest
     corrections: Mapping[Task, Correction]
     kinds: Mapping[str, KindModel]
+    sites: Mapping[Task, Site]
     files: Mapping[str, bytes]
     """The same as files, the manifest among them."""
 
@@ -87,8 +93,11 @@ def make_bundle(
     observations: int,
     sources: tuple[Source, ...],
     metrics: dict[str, Any],
+    sites: Mapping[Task, Site] | None = None,
+    base: str | None = None,
 ) -> Bundle:
     """Write what was learned as files; `created` is a date such as 2026-11-26."""
+    sites = sites or {}
     files: dict[str, bytes] = {}
     for task, correction in corrections.items():
         files[f"{task}-habits.txt"] = correction.habits.text.encode()
@@ -98,6 +107,8 @@ def make_bundle(
     for kind, model in kinds.items():
         files[f"{_kind_stem(kind)}.txt"] = model.text.encode()
         files[f"{_kind_stem(kind)}.json"] = _json(model.to_json())
+    for task, site in sites.items():
+        files[f"{task}-site.json"] = _json(site.to_json())
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = Manifest(
         format=FORMAT,
@@ -111,6 +122,8 @@ def make_bundle(
         kinds=tuple(sorted(kinds)),
         metrics=metrics,
         files=hashes,
+        site_tasks=tuple(sorted(sites)),
+        base=base,
     )
     files[MANIFEST] = json.dumps(manifest.model_dump(mode="json"), indent=1).encode()
     # read back what was written: a forecast must not differ between the process that trained and the next one
@@ -138,6 +151,7 @@ def read_files(files: Mapping[str, bytes]) -> Bundle:
         manifest=manifest,
         corrections={task: _correction(task, files, manifest) for task in manifest.tasks},
         kinds={kind: _kind(kind, files, manifest) for kind in manifest.kinds},
+        sites={task: Site.from_json(_object(f"{task}-site.json", files, manifest)) for task in manifest.site_tasks},
         files={name: files[name] for name in (MANIFEST, *manifest.files)},
     )
 

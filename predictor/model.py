@@ -37,6 +37,7 @@ class Predictor:
         """Without a bundle every answer is arithmetic, and custom jobs are known by their own history alone."""
         self._corrections = dict(bundle.corrections) if bundle else {}
         self._kinds = dict(bundle.kinds) if bundle else {}
+        self._sites = dict(bundle.sites) if bundle else {}
         self.version = bundle.version if bundle else ARITHMETIC_VERSION
 
     def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Forecast]:
@@ -96,11 +97,15 @@ class Predictor:
     def _correct(
         self, task: Task, arithmetic: TrainingArithmetic | InferenceArithmetic
     ) -> tuple[Corrected, Calibration]:
-        correction = self._corrections.get(task)
-        if correction is None:
-            margin = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
-            return uncorrected(len(arithmetic.footprint.need_gib)), margin
-        return correction.correct(task.features.rows(arithmetic)), correction.calibration
+        correction, site = self._corrections.get(task), self._sites.get(task)
+        corrected = uncorrected(len(arithmetic.footprint.need_gib))
+        calibration = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+        if correction is None and site is None:
+            return corrected, calibration
+        rows = task.features.rows(arithmetic)
+        if correction is not None:
+            corrected, calibration = correction.correct(rows), correction.calibration
+        return (site.refine(rows, corrected) if site else corrected), calibration
 
 
 @cache

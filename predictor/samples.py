@@ -62,6 +62,12 @@ class Samples:
 
 def samples(task: Task, observations: Sequence[Observation]) -> Samples:
     """What `observations` teach about a task, absurd ones left out."""
+    found = every_sample(task, observations)
+    return found.take(np.abs(found.residuals) <= np.log(ABSURD_RATIO))
+
+
+def every_sample(task: Task, observations: Sequence[Observation]) -> Samples:
+    """What `observations` say about a task, however absurd."""
     chosen = _READERS[task](observations)
     if not chosen:
         return _none(task)
@@ -76,7 +82,7 @@ def samples(task: Task, observations: Sequence[Observation]) -> Samples:
         rows = task.features.rows(serving)
         said = serving.footprint.peak_gib if task.is_memory else serving.time.runtime_s
     configuration = np.array([f"{o.source}/{o.configuration}/{o.question.vram_metric}" for o, _, _ in chosen])
-    found = Samples(
+    return Samples(
         rows=rows,
         arithmetic=np.log(said),
         measured=np.log([value for _, value, _ in chosen]),
@@ -90,7 +96,6 @@ def samples(task: Task, observations: Sequence[Observation]) -> Samples:
         site=np.array([OVERLAPPING_SOURCES.get(o.source, o.source) for o, _, _ in chosen]),
         usable=np.log([o.question.gpu.usable_gib or np.nan for o, _, _ in chosen]),
     )
-    return found.take(np.abs(found.residuals) <= np.log(ABSURD_RATIO))
 
 
 _Chosen = list[tuple[Observation, float, bool]]
