@@ -70,6 +70,7 @@ def decision(view: DecisionView, fallback: Fallback | None = None, trained_on: i
         inventory_version=view.inventory_version,
         naive_choice=None if view.naive_choice is None else dict(view.naive_choice),
         naive_cost_usd=usd(view.naive_cost_micros),
+        assignment=None if view.assignment is None else dict(view.assignment),
         prediction_ms=view.prediction_ms,
         decided_at=view.decided_at,
         if_out_of_memory=None if fallback is None else _fallback(fallback),

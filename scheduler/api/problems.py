@@ -27,6 +27,7 @@ STATUS: Mapping[type[PythiaError], HTTPStatus] = {
     errors.IllegalTransition: HTTPStatus.CONFLICT,
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.NotBetter: HTTPStatus.CONFLICT,
+    errors.Conflict: HTTPStatus.CONFLICT,
     PythiaError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

@@ -11,7 +11,8 @@ one-by-one solution is still there, and nothing dearer than it is ever returned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,10 +23,13 @@ from scipy.sparse import csc_matrix
 
 from scheduler.domain.quantiles import Floats, Ints
 
-OPENED = (40, 80, 160, 320)
-"""How many undivided jobs the integer programme may move, in turn until it finds a solution. The fewer the faster."""
+OPENED = (40, 60, 90, 135)
+"""How many undivided jobs the integer programme may move, in turn until a solution is near enough to the bound. The
+fewer the faster, and the likelier that the limits leave the others no solution."""
 
 _WHOLE = 1e-6
+_ROUNDING = 1e-9
+"""A solver's value may be above the true one by its tolerance; a bound may not."""
 
 
 class Method(StrEnum):
@@ -70,7 +74,8 @@ class Assignment:
 def assign(problem: Problem, greedy: Ints, *, seconds: float, gap: float = 0.005) -> Assignment:
     """The cheapest assignment found within about `seconds` of solving; `greedy` is one that keeps all limits.
 
-    Half of the time is the relaxation's. The gap aimed at is between the integer programme and the relaxation.
+    Search ends at this gap between what was found and the bound. The time is a limit on each call of the solver (most
+    of it is the relaxation's), so that all of them together may take longer, though they hardly ever do.
     """
     cost_of_greedy = int(problem.cost[greedy].sum())
     cheapest = np.full(len(greedy), np.iinfo(np.int64).max)
@@ -81,19 +86,21 @@ def assign(problem: Problem, greedy: Ints, *, seconds: float, gap: float = 0.005
     if fallback.bound_micros == cost_of_greedy:
         return fallback
     matrix = _Matrix(problem)
-    relaxed = matrix.relax(seconds / 2)
+    relaxed = matrix.relax(0.6 * seconds)
     if relaxed is None:
         return fallback
-    bound = max(fallback.bound_micros, int(np.ceil(relaxed.value * (1 - 1e-9))))
-    slack = max(bound * gap, 1.0)
+    bound = max(fallback.bound_micros, math.ceil(relaxed.value * (1 - _ROUNDING)))
+    best = replace(fallback, bound_micros=bound)
     for opened in OPENED:
-        columns = matrix.settle(relaxed, opened, seconds / (2 * len(OPENED)), slack)
+        columns = matrix.settle(relaxed, opened, 0.3 * seconds, gap * bound)
         if columns is None or not matrix.keeps_limits(columns):
             continue
         found = int(problem.cost[columns].sum())
-        if found < cost_of_greedy:
-            return Assignment(columns=columns, cost_micros=found, bound_micros=bound, method=Method.MILP)
-    return Assignment(columns=greedy, cost_micros=cost_of_greedy, bound_micros=bound, method=Method.GREEDY)
+        if found < best.cost_micros:
+            best = Assignment(columns=columns, cost_micros=found, bound_micros=bound, method=Method.MILP)
+        if best.gap <= gap:
+            break
+    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +167,7 @@ class _Matrix:
             integrality=np.ones(len(columns)),
             bounds=Bounds(0, 1),
             # the gap is meant of the whole cost, of which this part is a small one
-            options={"time_limit": seconds, "mip_rel_gap": min(0.5, slack / max(relaxed.value - base, slack))},
+            options={"time_limit": seconds, "mip_rel_gap": min(0.5, slack / max(relaxed.value - base, slack, 1.0))},
         )
         if solved.x is None:
             return None

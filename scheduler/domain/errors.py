@@ -52,6 +52,12 @@ class IdempotencyConflict(PythiaError):
     code = "idempotency_conflict"
 
 
+class Conflict(PythiaError):
+    """What is to be made exists already."""
+
+    code = "conflict"
+
+
 class NotBetter(PythiaError):
     """A challenger does not predict better than the champion on held-out jobs."""
 

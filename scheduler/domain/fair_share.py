@@ -48,13 +48,22 @@ class Tenancy:
     @property
     def headroom(self) -> Headroom:
         """What is left of the quotas."""
-        gpus, micros = self.max_gpus, self.max_micros_per_month
-        return Headroom(
-            gpus=None if gpus is None else max(0, gpus - self.gpus),
-            most_gpus=gpus,
-            micros=None if micros is None else max(0, micros - self.month_micros),
-            most_micros=micros,
-        )
+        return headroom(self.max_gpus, self.max_micros_per_month, gpus=self.gpus, month_micros=self.month_micros)
+
+    @property
+    def use(self) -> float:
+        """What it has used for its share: the less, the sooner it is next."""
+        return self.gpu_seconds / self.share
+
+
+def headroom(max_gpus: int | None, max_micros_per_month: int | None, *, gpus: int, month_micros: int) -> Headroom:
+    """What is left of quotas; a quota may have been lowered below what is held."""
+    return Headroom(
+        gpus=None if max_gpus is None else max(0, max_gpus - gpus),
+        most_gpus=max_gpus,
+        micros=None if max_micros_per_month is None else max(0, max_micros_per_month - month_micros),
+        most_micros=max_micros_per_month,
+    )
 
 
 Q = TypeVar("Q", bound=Queued)

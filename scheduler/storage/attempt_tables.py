@@ -24,6 +24,7 @@ class Attempt(Base):
         UniqueConstraint("job_id", "number"),
         # at most one live attempt a job: the database itself refuses a second
         Index("uq_attempts_live", "job_id", unique=True, postgresql_where=text("state <> 'ended'")),
+        Index("ix_attempts_spent", "tenant_id", "ended_at"),
         Index("ix_attempts_due", "next_poll_at", postgresql_where=text("state IN ('starting', 'running')")),
     )
 
@@ -80,12 +81,16 @@ class Reservation(Base):
     __table_args__ = (
         CheckConstraint("gpu_count >= 1", name="gpu_count"),
         Index("ix_reservations_open", "offer_id", postgresql_where=text("released_at IS NULL")),
+        Index("ix_reservations_tenant", "tenant_id", postgresql_where=text("released_at IS NULL")),
+        Index("ix_reservations_released", "released_at"),
     )
 
     attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"), primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
     offer_id: Mapped[UUID] = mapped_column(ForeignKey("offers.id"))
     gpu_count: Mapped[int]
+    committed_micros: Mapped[int | None]
+    """What the attempt may cost at p90; counts against its tenant's quota until it has ended."""
     reserved_at: Mapped[datetime]
     released_at: Mapped[datetime | None]
 

@@ -16,9 +16,20 @@ class Tenant(Base):
     """Who owns rows."""
 
     __tablename__ = "tenants"
+    __table_args__ = (
+        CheckConstraint("share > 0", name="share"),
+        CheckConstraint("max_gpus IS NULL OR max_gpus >= 0", name="max_gpus"),
+        CheckConstraint("max_micros_per_month IS NULL OR max_micros_per_month >= 0", name="max_micros_per_month"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    share: Mapped[float] = mapped_column(server_default=text("1"))
+    """Of two tenants who both wait, one of twice the share gets twice as much."""
+    max_gpus: Mapped[int | None]
+    """Held at once; None is no limit."""
+    max_micros_per_month: Mapped[int | None]
+    """Spent in a calendar month (UTC), with what live attempts may yet cost at p90; None is no limit."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

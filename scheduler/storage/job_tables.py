@@ -76,6 +76,8 @@ class Decision(Base):
     naive_cost_micros: Mapped[int | None]
     """Expected cost of the naive choice: the lowest price per hour whose memory holds the weights."""
     naive_choice: Mapped[dict[str, Any] | None]
+    assignment: Mapped[dict[str, Any] | None]
+    """The round of waiting jobs that it was part of: how many, by which method, at what cost, bound and gap."""
     prediction_ms: Mapped[float]
     decided_at: Mapped[datetime]
 

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.errors import IllegalTransition, NotFound
 from scheduler.domain.states import FINAL_JOB_STATES, JobState, can_move
-from scheduler.storage import events
+from scheduler.storage import events, queue
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import Job
@@ -147,6 +147,8 @@ def move(
         .returning(*_COLUMNS)
         .execution_options(synchronize_session=False)
     ).mappings().one()  # fmt: skip
+    if job.state is JobState.QUEUED:
+        queue.leave(session, job.id)
     events.add(
         session, tenant_id=job.tenant_id, job_id=job.id, attempt_id=attempt_id, kind=kind,
         from_state=job.state, to_state=wanted, data={**(data or {}), **({"reason": reason} if reason else {})}, now=now,
@@ -160,13 +162,24 @@ def change(session: Session, job_id: UUID, **changes: Any) -> None:
 
 
 def take_waiting(session: Session, *, now: datetime, hold_s: float, limit: int) -> list[UUID]:
-    """Waiting jobs that are due for a decision, the most urgent first; other placers pass them by for `hold_s`."""
+    """Waiting jobs that are due for a decision, the most urgent first; other placers pass them by for `hold_s`.
+
+    Within a priority the tenants take turns, so that one with a thousand jobs does not fill every batch.
+    """
+    turn = func.row_number().over(partition_by=(Job.tenant_id, Job.priority), order_by=Job.id).label("turn")
+    ranked = (
+        select(Job.id, Job.priority, turn)
+        .where(Job.state == JobState.QUEUED, Job.next_decision_at <= now)
+        .subquery("ranked")
+    )
     due = (
         select(Job.id)
+        .join(ranked, ranked.c.id == Job.id)
+        # asked again of the row that is locked: another placer may have taken it since the ranking was read
         .where(Job.state == JobState.QUEUED, Job.next_decision_at <= now)
-        .order_by(Job.priority.desc(), Job.id)
+        .order_by(ranked.c.priority.desc(), ranked.c.turn, ranked.c.id)
         .limit(limit)
-        .with_for_update(skip_locked=True, key_share=True)
+        .with_for_update(of=Job, skip_locked=True, key_share=True)
         .cte("due")
     )
     taken = session.execute(

@@ -39,6 +39,12 @@ def held(session: Session) -> list[tuple[UUID, int]]:
     return [(offer_id, gpus) for offer_id, gpus in session.execute(query)]
 
 
+def free(session: Session) -> dict[UUID, int]:
+    """What nobody holds of each offer that may be used."""
+    query = select(Offer.id, func.greatest(Offer.capacity_gpus - Offer.reserved_gpus, 0)).where(Offer.enabled)
+    return {offer_id: int(gpus) for offer_id, gpus in session.execute(query)}
+
+
 def get(session: Session, offer_id: UUID) -> OfferValue:
     """One offer, or NotFound."""
     row = session.execute(select(*_COLUMNS).where(Offer.id == offer_id)).mappings().one_or_none()

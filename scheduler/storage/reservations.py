@@ -12,8 +12,10 @@ from scheduler.storage.engine import Session
 from scheduler.storage.tables import Offer, Reservation
 
 
-def reserve(session: Session, offer_id: UUID, gpu_count: int) -> bool:
+def reserve(session: Session, offer_id: UUID, gpu_count: int) -> int | None:
     """Count GPUs of an offer as held, if so many are free; the check and the change are one statement.
+
+    What was free before, the held ones included; None where that was not enough.
 
     A failed try may still have locked the row (PostgreSQL locks a row that changed under it before it looks
     again), so it is rolled back to a savepoint: a transaction never holds more than the one offer it got.
@@ -23,25 +25,33 @@ def reserve(session: Session, offer_id: UUID, gpu_count: int) -> bool:
         update(Offer)
         .where(Offer.id == offer_id, Offer.enabled, Offer.reserved_gpus + gpu_count <= Offer.capacity_gpus)
         .values(reserved_gpus=Offer.reserved_gpus + gpu_count)
-        .returning(Offer.id)
+        .returning(Offer.capacity_gpus - Offer.reserved_gpus + gpu_count)
         .execution_options(synchronize_session=False)
-    ).one_or_none()
+    ).scalar_one_or_none()
     if got is None:
         savepoint.rollback()
-        return False
+        return None
     savepoint.commit()
-    return True
+    return int(got)
 
 
 def open_for(
-    session: Session, *, attempt_id: UUID, tenant_id: UUID, offer_id: UUID, gpu_count: int, now: datetime
+    session: Session,
+    *,
+    attempt_id: UUID,
+    tenant_id: UUID,
+    offer_id: UUID,
+    gpu_count: int,
+    committed_micros: int | None,
+    now: datetime,
 ) -> None:
-    """Write down who holds what `reserve` has counted."""
+    """Write down who holds what `reserve` has counted, and what it may cost."""
     session.execute(
         insert(Reservation).values(
-            attempt_id=attempt_id, tenant_id=tenant_id, offer_id=offer_id, gpu_count=gpu_count, reserved_at=now
+            attempt_id=attempt_id, tenant_id=tenant_id, offer_id=offer_id, gpu_count=gpu_count,
+            committed_micros=committed_micros, reserved_at=now,
         )
-    )
+    )  # fmt: skip
 
 
 def release(session: Session, attempt_id: UUID, now: datetime) -> bool:

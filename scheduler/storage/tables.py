@@ -7,6 +7,7 @@ from scheduler.storage.base import DEFAULT_TENANT, Base
 from scheduler.storage.inventory_tables import ApiKey, Model, Offer, Tenant
 from scheduler.storage.job_tables import Candidate, Decision, Event, Job, OutboxMessage
 from scheduler.storage.price_tables import InventoryVersion, OfferPrice, PriceImport, QuarantinedPrice
+from scheduler.storage.queue_tables import Waits
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -28,4 +29,5 @@ __all__ = [
     "QuarantinedPrice",
     "Reservation",
     "Tenant",
+    "Waits",
 ]

@@ -93,6 +93,8 @@ class DecisionView:
     naive_cost_micros: int | None
     naive_choice: Mapping[str, Any] | None
     """The lowest price per hour whose memory holds the weights."""
+    assignment: Mapping[str, Any] | None = None
+    """The round of waiting jobs that it was part of."""
     prediction_ms: float
     decided_at: datetime
     candidates: tuple[CandidateView, ...]
@@ -248,3 +250,15 @@ class QuarantineView:
     import_id: UUID | None
     held_at: datetime
     decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantView:
+    """A tenant with its share and quotas."""
+
+    id: UUID
+    name: str
+    share: float
+    max_gpus: int | None
+    max_micros_per_month: int | None
+    created_at: datetime

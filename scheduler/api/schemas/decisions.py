@@ -101,6 +101,9 @@ class DecisionOut(Out):
         description="The lowest price per hour whose memory holds the weights: what sorting a catalogue would take"
     )
     naive_cost_usd: Usd | None
+    assignment: dict[str, Any] | None = Field(
+        description="The round of waiting jobs that it was part of: method, cost, bound and gap; null for one by itself"
+    )
     prediction_ms: float
     decided_at: datetime
     if_out_of_memory: FallbackOut | None = Field(

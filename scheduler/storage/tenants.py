@@ -1,0 +1,132 @@
+"""Tenants: their shares, their quotas, and what counts against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from scheduler.domain.errors import Conflict, NotFound
+from scheduler.domain.fair_share import WINDOW_S, Tenancy
+from scheduler.storage.engine import Session
+from scheduler.storage.ids import new_id
+from scheduler.storage.rows import columns
+from scheduler.storage.tables import Attempt, Reservation, Tenant
+from scheduler.storage.views import TenantView
+
+_COLUMNS = columns(Tenant, TenantView)
+_OPEN = Reservation.released_at.is_(None)
+
+
+def add(session: Session, name: str, **quotas: Any) -> TenantView:
+    """A new tenant; Conflict where the name is taken."""
+    values = {key: value for key, value in quotas.items() if value is not None}
+    statement = insert(Tenant).values(id=new_id(), name=name, **values).returning(*_COLUMNS)
+    try:
+        with session.begin_nested():
+            return TenantView(**session.execute(statement).mappings().one())
+    except IntegrityError:
+        raise Conflict(f"there is a tenant named {name!r} already") from None
+
+
+def all_of(session: Session) -> list[TenantView]:
+    """Every tenant, by name."""
+    return [TenantView(**row) for row in session.execute(select(*_COLUMNS).order_by(Tenant.name)).mappings()]
+
+
+def find(session: Session, name: str) -> TenantView:
+    """The tenant of a name, or NotFound."""
+    row = session.execute(select(*_COLUMNS).where(Tenant.name == name)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("tenant", repr(name))
+    return TenantView(**row)
+
+
+def change(session: Session, tenant_id: UUID, **changes: Any) -> TenantView:
+    """Set shares and quotas; what is held and spent already stays, however much it is."""
+    row = session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id)
+        .values(**changes)
+        .returning(*_COLUMNS)
+        .execution_options(synchronize_session=False)
+    ).mappings()
+    return TenantView(**row.one())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The quotas of a tenant that has any."""
+
+    max_gpus: int | None
+    max_micros_per_month: int | None
+
+
+def lock_limits(session: Session, tenant_id: UUID) -> Limits | None:
+    """The quotas of a tenant; None, and nothing is locked, where it has none.
+
+    One that has a quota places one job after another: its row is held until the transaction ends, between the job's
+    and the offer's. Only so can two placers not use the same last GPU of a quota.
+    """
+    limited = Tenant.max_gpus.is_not(None) | Tenant.max_micros_per_month.is_not(None)
+    row = session.execute(
+        select(Tenant.max_gpus, Tenant.max_micros_per_month)
+        .where(Tenant.id == tenant_id, limited)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    return None if row is None else Limits(*row)
+
+
+def use_of(session: Session, tenant_id: UUID, now: datetime) -> tuple[int, int]:
+    """GPUs that a tenant holds, and micro-dollars of this month: spent, and what live attempts may yet cost."""
+    gpus, committed = session.execute(
+        select(func.sum(Reservation.gpu_count), func.sum(Reservation.committed_micros)).where(
+            Reservation.tenant_id == tenant_id, _OPEN
+        )
+    ).one()
+    return int(gpus or 0), int(committed or 0) + _spent(session, Attempt.tenant_id == tenant_id, now).get(tenant_id, 0)
+
+
+def standings(session: Session, tenant_ids: Sequence[UUID], now: datetime) -> dict[UUID, Tenancy]:
+    """What the order of the queue depends on, for some tenants."""
+    since = now - timedelta(seconds=WINDOW_S)
+    end = func.least(func.coalesce(Reservation.released_at, now), now)
+    held_s = func.extract("epoch", end - func.greatest(Reservation.reserved_at, since))
+    used: dict[UUID, tuple[float, int, int]] = {
+        tenant: (float(seconds or 0), int(gpus or 0), int(committed or 0))
+        for tenant, seconds, gpus, committed in session.execute(
+            select(
+                Reservation.tenant_id,
+                func.sum(Reservation.gpu_count * func.greatest(held_s, 0)),
+                func.sum(Reservation.gpu_count).filter(_OPEN),
+                func.sum(Reservation.committed_micros).filter(_OPEN),
+            )
+            .where(Reservation.tenant_id.in_(tenant_ids), _OPEN | (Reservation.released_at > since))
+            .group_by(Reservation.tenant_id)
+        )
+    }
+    spent = _spent(session, Attempt.tenant_id.in_(tenant_ids), now)
+    query = select(Tenant.id, Tenant.share, Tenant.max_gpus, Tenant.max_micros_per_month)
+    found: dict[UUID, Tenancy] = {}
+    for tenant, share, max_gpus, max_micros in session.execute(query.where(Tenant.id.in_(tenant_ids))):
+        seconds, gpus, committed = used.get(tenant, (0.0, 0, 0))
+        found[tenant] = Tenancy(
+            tenant_id=tenant, share=share, max_gpus=max_gpus, max_micros_per_month=max_micros,
+            gpu_seconds=seconds, gpus=gpus, month_micros=committed + spent.get(tenant, 0),
+        )  # fmt: skip
+    return found
+
+
+def _spent(session: Session, whose: ColumnElement[bool], now: datetime) -> dict[UUID, int]:
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    rows = session.execute(
+        select(Attempt.tenant_id, func.sum(Attempt.cost_micros))
+        .where(whose, Attempt.ended_at >= month)
+        .group_by(Attempt.tenant_id)
+    )
+    return {tenant: int(micros or 0) for tenant, micros in rows}
