@@ -1,4 +1,8 @@
-"""Champion against challenger on the same held-out jobs, by a paired test."""
+"""Champion against challenger on the same held-out jobs, by a paired test.
+
+Every contributor has the same say, however many jobs it sent, and none of them may be made worse: otherwise whoever
+sends most would decide what is true for all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.bundle import Bundle
 from predictor.errors import NotEnoughData
@@ -19,7 +24,20 @@ MIN_PAIRS = 8
 """Fewer configurations cannot make a sign-flip test significant at the level asked."""
 
 LEVEL = 0.05
+
+LEAST_GAIN = 0.02
+"""Share of the champion's error that a challenger must take away: what is hardly better is not worth a change."""
+
 _FLIPS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Errors of a slice of held-out configurations, as shares."""
+
+    configurations: int
+    champion_error: float
+    challenger_error: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,67 +53,106 @@ class Comparison:
     challenger_error: float
     p_value: float
     """Of the challenger's errors being as large as the champion's."""
-    by_quantity: Mapping[str, tuple[float, float]]
-    """Champion's and challenger's median error by quantity."""
+    by_quantity: Mapping[str, Pair]
+    by_gpu_type: Mapping[str, Pair]
+    by_contributor: Mapping[str, Pair]
+    worse_for: tuple[str, ...]
+    """Contributors whose jobs the challenger forecasts significantly worse; any one of them keeps the champion."""
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Errors:
+    """One entry for each held-out configuration and quantity; repeats are averaged."""
+
+    champion: Floats
+    challenger: Floats
+    quantity: NDArray[np.str_]
+    gpu_type: NDArray[np.str_]
+    contributor: NDArray[np.str_]
+
+    def by(self, labels: NDArray[np.str_]) -> dict[str, Pair]:
+        """Median errors of each label's configurations."""
+        return {
+            str(label): Pair(
+                configurations=int((labels == label).sum()),
+                champion_error=float(np.median(self.champion[labels == label])),
+                challenger_error=float(np.median(self.challenger[labels == label])),
+            )
+            for label in np.unique(labels)
+        }
+
+
 def compare(
-    champion: Bundle | None, challenger: Bundle, held_out: Sequence[Observation], *, seed: int = 7
+    champion: Bundle | None,
+    challenger: Bundle,
+    held_out: Sequence[Observation],
+    *,
+    contributors: Sequence[str] | None = None,
+    seed: int = 7,
 ) -> Comparison:
-    """Compare two bundles on observations that neither has seen; without a champion arithmetic stands in for it."""
+    """Compare two bundles on observations that neither has seen; without a champion arithmetic stands in for it.
+
+    `contributors` names who gave each observation, by default its source.
+    """
     if not held_out:
         raise NotEnoughData("there are no held-out observations to compare on")
     ours, theirs = Predictor(challenger), Predictor(champion)
-    errors = _errors(ours, theirs, held_out)
-    pairs = np.array([pair for by_configuration in errors.values() for pair in by_configuration.values()])
-    if len(pairs) < MIN_PAIRS:
-        raise NotEnoughData(f"{len(pairs)} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
-    old, new = pairs[:, 0], pairs[:, 1]
-    p_value = _sign_flip(old - new, seed)
-    better = bool(p_value <= LEVEL and new.mean() < old.mean())
-    by_quantity = {
-        quantity: (float(np.median([a for a, _ in found.values()])), float(np.median([b for _, b in found.values()])))
-        for quantity, found in sorted(errors.items())
-    }
+    errors = _errors(ours, theirs, held_out, contributors or [one.source for one in held_out])
+    count = len(errors.champion)
+    if count < MIN_PAIRS:
+        raise NotEnoughData(f"{count} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
+    gained = errors.champion - errors.challenger
+    labels, place, sizes = np.unique(errors.contributor, return_inverse=True, return_counts=True)
+    weights = 1.0 / sizes[place]
+    p_value = _sign_flip(gained * weights, seed)
+    worse_for = tuple(
+        str(label)
+        for label in labels
+        if (mine := gained[errors.contributor == label]).size >= MIN_PAIRS and _sign_flip(-mine, seed) <= LEVEL
+    )
+    gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
+    better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for
     word = "is better" if better else "is not shown to be better"
+    blame = f", and it is worse for {len(worse_for)} of {len(labels)} contributors" if worse_for else ""
+    old, new = float(np.median(errors.champion)), float(np.median(errors.challenger))
     return Comparison(
         better=better,
         verdict=(
-            f"{challenger.version} {word} than {theirs.version} on {len(pairs)} held-out configurations: "
-            f"median error {100 * np.median(new):.1f} % against {100 * np.median(old):.1f} % (p = {p_value:.3g})"
+            f"{challenger.version} {word} than {theirs.version} on {count} held-out configurations: "
+            f"median error {100 * new:.1f} % against {100 * old:.1f} % (p = {p_value:.3g}){blame}"
         ),
-        configurations=len(pairs),
-        champion_error=float(np.median(old)),
-        challenger_error=float(np.median(new)),
+        configurations=count,
+        champion_error=old,
+        challenger_error=new,
         p_value=p_value,
-        by_quantity=by_quantity,
+        by_quantity=errors.by(errors.quantity),
+        by_gpu_type=errors.by(errors.gpu_type),
+        by_contributor=errors.by(errors.contributor),
+        worse_for=worse_for,
     )
 
 
 def _errors(
-    ours: Predictor, theirs: Predictor, held_out: Sequence[Observation]
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """(champion, challenger) error of each configuration by quantity; repeats are averaged."""
+    ours: Predictor, theirs: Predictor, held_out: Sequence[Observation], contributors: Sequence[str]
+) -> _Errors:
     questions = [observation.question for observation in held_out]
-    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for observation, old, new in zip(held_out, theirs.answer(questions), ours.answer(questions), strict=True):
+    found: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
+    answers = zip(held_out, contributors, theirs.answer(questions), ours.answer(questions), strict=True)
+    for observation, contributor, old, new in answers:
         for quantity, measured in _measured(observation).items():
             said = [_said(answer, quantity) for answer in (old, new)]
             if said[1] is None:
                 continue  # a challenger that says nothing has no error to compare, and gains nothing by it
             # a champion that knew nothing of a job is as wrong as one that said half or double
             missed = [abs(np.log(measured / value)) if value else np.log(2.0) for value in said]
-            found.setdefault(quantity, {}).setdefault(observation.configuration, []).append((missed[0], missed[1]))
-    return {
-        quantity: {
-            name: (float(np.mean([a for a, _ in pairs])), float(np.mean([b for _, b in pairs])))
-            for name, pairs in by_configuration.items()
-        }
-        for quantity, by_configuration in found.items()
-    }
+            key = (quantity, observation.question.gpu.name, contributor, observation.configuration)
+            found.setdefault(key, []).append((missed[0], missed[1]))
+    means = np.array([np.mean(pairs, axis=0) for pairs in found.values()]).reshape(-1, 2)
+    names = np.array(list(found), dtype=np.str_).reshape(-1, 4)
+    return _Errors(means[:, 0], means[:, 1], names[:, 0], names[:, 1], names[:, 2])
 
 
 def _measured(observation: Observation) -> dict[str, float]:
