@@ -13,14 +13,15 @@ from datetime import datetime
 from statistics import NormalDist
 
 from predictor.forecast import Forecast, Question
-from predictor.hardware import GpuCatalogue
+from predictor.hardware import CPU, GpuCatalogue
 from predictor.layouts import sensible_layouts
-from predictor.workload import CustomWorkload, TrainingWorkload, Workload
+from predictor.workload import CustomWorkload, Workload
 from scheduler.domain.cost import NO_ESCALATION, OOM_SHARE
 from scheduler.domain.fit import CONVINCING, LEAST_SIGMA, Fit, Tried, judge_fit
 from scheduler.domain.jurisdictions import satisfies
 from scheduler.domain.money import billed_seconds, cost_micros, usd_to_micros
 from scheduler.domain.offers import Offer
+from scheduler.domain.precision import unsupported
 from scheduler.domain.quantiles import LEVELS, Z90, Z95
 from scheduler.domain.spec import Constraints, JobSpec, Objective, Spot
 from scheduler.domain.spot import CHECKPOINT_S, load_hazards
@@ -89,22 +90,22 @@ class Option:
         tail = (1 - asked) * bell.cdf(-crashed / sigma)
         return min(CONVINCING * self.headroom, math.exp(-bell.inv_cdf(tail) * sigma))
 
-    def expected(self, feasible: Sequence[Option], asked: float) -> int:
-        """What it is expected to cost until the job is done."""
-        enough = self.roomy_from(asked)
-        second = min([NO_ESCALATION * self.mean, *(other.mean for other in feasible if other.headroom >= enough)])
+    def expected(self, tries: Sequence[tuple[float, int]], asked: float) -> int:
+        """What it is expected to cost until the job is done; `tries` are headroom and mean of all that would do."""
+        enough, mean = self.roomy_from(asked), self.mean
+        second = min([NO_ESCALATION * mean, *(other for headroom, other in tries if headroom >= enough)])
         chance = round((1.0 - self.fit.probability) * PPM)
         wasted = self.bill(self.offer.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
-        return (self.mean * (PPM - chance) + (wasted + second) * chance) // PPM
+        return (mean * (PPM - chance) + (wasted + second) * chance) // PPM
 
 
 @dataclass(frozen=True)
 class Best:
-    """The winner, and every option that would do."""
+    """The winner, and every option that would do with what it is expected to cost, micro-dollars."""
 
     option: Option
     expected_micros: int
-    feasible: tuple[Option, ...]
+    feasible: tuple[tuple[Option, int], ...]
 
 
 def best_of(
@@ -127,18 +128,20 @@ def best_of(
     if not feasible:
         return None
     asked = spec.constraints.min_fit_probability
-    expected = {id(option): option.expected(feasible, asked) for option in feasible}
+    tries = sorted({(option.headroom, option.mean) for option in feasible})
+    priced = tuple((option, option.expected(tries, asked)) for option in feasible)
 
-    def rank(option: Option) -> tuple[object, ...]:
-        cost, time = expected[id(option)], option.use(option.run(0.5))
+    def rank(one: tuple[Option, int]) -> tuple[object, ...]:
+        option, cost = one
+        time = option.use(option.run(0.5))
         soonest = (time, option.use(option.run(0.9)), cost)
         first = soonest if spec.objective is Objective.TIME else (cost, time)
         offer = option.offer
         seller = (offer.provider, offer.region, offer.instance_type, offer.id)
         return (*first, option.count, *seller, option.spot, option.place)
 
-    winner = min(feasible, key=rank)
-    return Best(winner, expected[id(winner)], tuple(feasible))
+    winner, cost = min(priced, key=rank)
+    return Best(winner, cost, priced)
 
 
 def options(
@@ -189,7 +192,9 @@ def _allowed(asked: Constraints, workload: Workload, offer: Offer, names: set[st
     never = {gpu.name for name in asked.exclude_gpu_types for gpu in gpus.variants(name)}
     if (only and not names <= only) or names & never:
         return False
-    if isinstance(workload, TrainingWorkload) and any(gpus.get(name).bf16_tflops is None for name in names):
+    if any(unsupported(workload, gpus.get(name)) for name in names):
+        return False
+    if CPU in names and not isinstance(workload, CustomWorkload):
         return False
     if asked.jurisdictions and satisfies(offer.country, asked.jurisdictions, offer.jurisdiction) is not True:
         return False

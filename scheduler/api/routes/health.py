@@ -11,6 +11,7 @@ from scheduler.api.context import Context
 from scheduler.api.schemas.common import Out
 from scheduler.domain.states import AttemptState, JobState
 from scheduler.services.gauges import count_all
+from scheduler.services.memory import Memory
 from scheduler.storage.engine import database_answers
 from scheduler.storage.gauges import Gauges
 
@@ -55,7 +56,8 @@ def readyz(context: Context, response: Response) -> Ready:
 )
 def metrics(context: Context) -> Response:
     """Counts of jobs, attempts, capacity, unsent doorbells and observations, read from the database now."""
-    return Response("\n".join(_lines(count_all(context.engine, now=context.clock()))) + "\n", media_type=PROMETHEUS)
+    lines = [*_lines(count_all(context.engine, now=context.clock())), *_of_this_process(context.knowledge.memory)]
+    return Response("\n".join(lines) + "\n", media_type=PROMETHEUS)
 
 
 def _lines(gauges: Gauges) -> Iterator[str]:
@@ -72,6 +74,16 @@ def _lines(gauges: Gauges) -> Iterator[str]:
         yield f"# HELP {name} {help_text}"
         yield f"# TYPE {name} gauge"
         yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _of_this_process(memory: Memory) -> Iterator[str]:
+    for name, help_text, value in (
+        ("pythia_forecasts_remembered_total", "Decisions of this process whose forecasts were known", memory.hits),
+        ("pythia_forecasts_made_total", "Decisions of this process whose forecasts had to be made", memory.misses),
+    ):
+        yield f"# HELP {name} {help_text}"
+        yield f"# TYPE {name} counter"
+        yield f"{name} {value}"
 
 
 def _by_state(name: str, help_text: str, counts: Mapping[str, int], states: list[str]) -> Iterator[str]:

@@ -1,0 +1,115 @@
+"""`make bench-placement`: is the choice right, how long does a plan take, how many submissions a second.
+
+Prints a table and ends with one JSON object. `--seconds` is the length of each run of submissions, `--keep DIR` leaves
+the database of the submissions behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.placement_jobs import drawn_specs, multiplied, shipped_offers
+from benchmarks.placement_plans import drawn_cases, percentile, plan_times, scalar_plans
+from benchmarks.placement_submit import Load, batch_seconds, installation, recurring, submit_for
+from tests.support.scratch import scratch_directory
+
+SEED = 20260901
+DISTINCT = 200
+BATCH = 1000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60, help="of each run of submissions")
+    parser.add_argument("--plans", type=int, default=200, help="plans timed on each inventory")
+    parser.add_argument("--cases", type=int, default=3000, help="drawn cases compared with brute force")
+    parser.add_argument("--keep", type=Path, help="a new folder that the database is left in")
+    asked = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {SEED}")
+    figures: dict[str, object] = {"seed": SEED, "cores": os.cpu_count()}
+    figures |= _right(asked.cases)
+    figures |= _plans(asked.plans)
+    with ExitStack() as stack:
+        directory = asked.keep or stack.enter_context(scratch_directory("bench"))
+        figures |= _submissions(asked.seconds, directory.resolve())
+    print(json.dumps(figures))
+    return 0
+
+
+def _right(wanted: int) -> dict[str, object]:
+    done, regret = drawn_cases(wanted)
+    print(f"Brute force      {done:,} drawn cases, worst regret {regret:g} %")
+    return {"brute_force_cases": done, "regret_pct": regret}
+
+
+def _plans(plans: int) -> dict[str, object]:
+    offers = shipped_offers()
+    scalar, regret = scalar_plans(offers, 3, SEED)
+    print(f"\nPlans of workloads never seen before, ms; {len(offers):,} offers are shipped, more are copies of regions")
+    print(f"{'offers':>8} {'p50':>8} {'p95':>8} {'p99':>8} {'nothing kept, p95':>20}")
+    figures: dict[str, object] = {}
+    for wanted, ending in ((1600, ""), (5000, "_5000")):
+        inventory = multiplied(offers, wanted)
+        warm, bare = plan_times(inventory, plans, SEED)
+        p50, p95, p99 = (percentile(warm, percent) for percent in (50, 95, 99))
+        print(f"{len(inventory):8,} {p50:8.1f} {p95:8.1f} {p99:8.1f} {percentile(bare, 95):20.1f}")
+        figures |= {
+            f"plan_offers{ending}": len(inventory), f"plan_p50_ms{ending}": round(p50, 2),
+            f"plan_p95_ms{ending}": round(p95, 2), f"plan_p95_ms{ending}_nothing_kept": round(percentile(bare, 95), 2),
+        }  # fmt: skip
+    print(f"One candidate at a time, forecasts given: {max(scalar):,.0f} ms on {len(offers):,} offers, "
+          f"worst regret {regret:g} %")  # fmt: skip
+    return figures | {"plan_ms_scalar": round(max(scalar), 1), "regret_pct_shipped": regret}
+
+
+def _submissions(seconds: float, directory: Path) -> dict[str, object]:
+    specs = drawn_specs(SEED + 1)
+    print(f"\nSubmissions through HTTP and PostgreSQL, 4 connections, {seconds:g} s each")
+    print("Published elsewhere, on larger machines and for less deciding: Slurm 500/s, kube-scheduler with GPU-like "
+          "resources 180/s, Kueue 42/s")  # fmt: skip
+    with installation(directory) as at:
+        submit_for(2, specs, at)  # a warm process
+        new = submit_for(seconds, specs, at)
+        _print("never seen", new)
+        again = recurring(specs, DISTINCT)
+        for _ in range(1):
+            submit_for(min(seconds, 10), again, at)
+        known = submit_for(seconds, again, at)
+        _print(f"{DISTINCT} recurring", known)
+        taken, batch_s = batch_seconds(list(islice(again, BATCH)), at)
+        print(f"POST /v1/jobs:batch: {taken:,} jobs in {batch_s:.2f} s")
+    return {
+        **_load(new), "distinct_workloads": new.jobs, "cache_hits": new.remembered,
+        "recurring": {**_load(known), "distinct_workloads": DISTINCT, "cache_hits": known.remembered,
+                      "hit_rate": round(known.remembered / known.jobs, 4)},
+        "batch_jobs": taken, "batch_s": round(batch_s, 2),
+    }  # fmt: skip
+
+
+def _load(load: Load) -> dict[str, object]:
+    return {
+        "jobs": load.jobs,
+        "jobs_per_s": round(load.jobs / load.seconds, 1),
+        "submit_p50_ms": round(percentile(load.latencies_ms, 50), 1),
+        "submit_p99_ms": round(percentile(load.latencies_ms, 99), 1),
+        "decisions": load.kinds,
+        "cpu_s": {name: round(value, 1) for name, value in load.cpu_s.items()},
+    }
+
+
+def _print(name: str, load: Load) -> None:
+    p50, p99 = (percentile(load.latencies_ms, percent) for percent in (50, 99))
+    cpu = ", ".join(f"{who} {value / load.seconds:.2f}" for who, value in load.cpu_s.items())
+    print(f"{name:>15}: {load.jobs / load.seconds:6.1f} jobs/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms; "
+          f"forecasts known for {100 * load.remembered / load.jobs:.0f} %; cores used: {cpu}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
