@@ -22,6 +22,7 @@ from scheduler.api.routes import (
     predictions,
     prices,
     story,
+    tenants,
 )
 from scheduler.api.schemas.common import Problem
 
@@ -44,7 +45,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     install(app)
     v1 = APIRouter(prefix="/v1", responses=responses(401, 422))
-    for part in (predictions, plans, jobs, story, logs, offers, prices, gpu_types, observations, models):
+    for part in (predictions, plans, jobs, story, logs, offers, prices, tenants, gpu_types, observations, models):
         v1.include_router(part.router)
     for part_with_bulk in (jobs, offers, observations):
         v1.include_router(part_with_bulk.bulk)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from scheduler.api.schemas.common import usd
 from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut, FallbackOut
 from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, LogChunkOut, SubmittedOut
 from scheduler.api.schemas.offers import OfferOut
+from scheduler.api.schemas.tenants import QueueOut
 from scheduler.domain.fallback import Fallback
 from scheduler.domain.verdicts import Code
 from scheduler.services.plan import Plan
+from scheduler.services.queue_places import QueuePlace
 from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView, OfferView
 
 
@@ -19,9 +22,21 @@ def job_summary(job: JobView) -> JobSummary:
     return JobSummary(**_summary(job))
 
 
-def job(view: JobView) -> JobOut:
-    """A whole job."""
-    return JobOut(**_summary(view), spec=dict(view.spec))
+def job(view: JobView, queue: QueueOut | None = None) -> JobOut:
+    """A whole job, and where it waits."""
+    return JobOut(**_summary(view), spec=dict(view.spec), queue=queue)
+
+
+def queue(place: QueuePlace, now: datetime) -> QueueOut:
+    """A place in the queue; its times as moments."""
+    p10, p50, p90 = (
+        None if seconds is None else now + timedelta(seconds=seconds)
+        for seconds in (place.starts_p10_s, place.starts_p50_s, place.starts_p90_s)
+    )
+    return QueueOut(
+        position=place.position, waiting=place.waiting, starts_at_p10=p10, starts_at_p50=p50, starts_at_p90=p90,
+        reserved_start_at=place.reserved_start_at,
+    )  # fmt: skip
 
 
 def submitted(view: JobView, made: DecisionView) -> SubmittedOut:

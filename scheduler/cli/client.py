@@ -75,6 +75,10 @@ class Client:
         sent = {**(headers or {}), "Content-Type": "application/json"}
         return self.call("POST", path, content=_encoded(body), headers=sent)
 
+    def patch(self, path: str, body: object) -> Any:
+        """Change a resource and return it."""
+        return self.call("PATCH", path, content=_encoded(body), headers={"Content-Type": "application/json"})
+
     def upload(self, path: str, content: bytes, media_type: str, **query: object) -> Any:
         """Send a file as it is; query values that are None are left out."""
         given = {key: value for key, value in query.items() if value is not None}

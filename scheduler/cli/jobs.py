@@ -87,7 +87,18 @@ def job_text(found: Json, attempts: list[Json]) -> str:
         f"Spent      ${usd(found['spent_usd'])} over {found['attempts_made']} of {found['max_attempts']} attempts"
         + ("; simulated, no money moved" if found["simulated"] else ""),
     ]
+    if found.get("queue"):
+        lines.insert(2, f"Queue      {_queue_text(found['queue'])}")
     return "\n".join([*lines, "", *attempt_lines(attempts)]) if attempts else "\n".join(lines)
+
+
+def _queue_text(place: Json) -> str:
+    text = f"place {place['position']} of {place['waiting']}; "
+    if place["starts_at_p50"] is None:
+        return text + "when it starts cannot be said"
+    text += f"starts {moment(place['starts_at_p50'])}"
+    text += f" (between {moment(place['starts_at_p10'])} and {moment(place['starts_at_p90'])})"
+    return text + ("; this start is held for it" if place["reserved_start_at"] else "")
 
 
 def attempt_lines(attempts: list[Json]) -> list[str]:

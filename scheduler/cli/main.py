@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "import-offers": "scheduler.cli.offers:import_offers",
     "prices": "scheduler.cli.prices:app",
     "import-observations": "scheduler.cli.observations:import_observations",
+    "tenants": "scheduler.cli.tenants:app",
     "models": "scheduler.cli.models:app",
     "worker": "scheduler.cli.worker:worker",
     "db": "scheduler.cli.db:app",

@@ -21,6 +21,7 @@ from scheduler.domain.spec import JobSpec, parse_job_spec
 from scheduler.domain.states import JobState
 from scheduler.services import jobs
 from scheduler.services.cancel import cancel_job
+from scheduler.services.queue_places import queue_place
 from scheduler.services.submit import Submitted, submit_job
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
@@ -131,8 +132,11 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", summary="Read a job", responses=responses(404))
 def read_job(job_id: UUID, context: Context, tenant: Tenant) -> JobOut:
-    """One job as it stands."""
-    return present.job(jobs.get_job(context.engine, tenant, job_id))
+    """One job as it stands; while it waits, with its place in the queue and the predicted start."""
+    job = jobs.get_job(context.engine, tenant, job_id)
+    now = context.clock()
+    place = queue_place(context.engine, job_id, now=now) if job.state is JobState.QUEUED else None
+    return present.job(job, None if place is None else present.queue(place, now))
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job", responses=responses(404))

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from scheduler.api.schemas.common import Out, Problem, Usd
 from scheduler.api.schemas.decisions import DecisionOut
+from scheduler.api.schemas.tenants import QueueOut
 from scheduler.domain.states import AttemptState, JobState, Outcome
 
 
@@ -34,6 +35,7 @@ class JobOut(JobSummary):
     """A job with what was sent."""
 
     spec: dict[str, Any]
+    queue: QueueOut | None = Field(default=None, description="Of one job that waits, read by itself; else null")
 
 
 class SubmittedOut(JobOut):

@@ -55,7 +55,13 @@ class Installation:
         return jobs.get_job(self.engine, DEFAULT_TENANT, job_id)
 
     def attempts(self, job_id: UUID) -> list[AttemptView]:
-        return jobs.list_attempts(self.engine, DEFAULT_TENANT, job_id)
+        return jobs.list_attempts(self.engine, self.tenant_of(job_id), job_id)
+
+    def tenant_of(self, job_id: UUID) -> UUID:
+        with self.engine.connect() as connection:
+            query = sa.text("SELECT tenant_id FROM jobs WHERE id = :id")
+            found: UUID = connection.execute(query, {"id": job_id}).scalar_one()
+            return found
 
     def event_kinds(self, job_id: UUID) -> list[str]:
         return [event.kind for event in jobs.list_events(self.engine, DEFAULT_TENANT, job_id)]

@@ -1,0 +1,213 @@
+"""The queue: shares, quotas, reserved starts, and who may not slip in ahead of whom."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from predictor.forecast import Forecast, Question, Spread
+from scheduler.domain.errors import Conflict, NotFound
+from scheduler.domain.states import JobState, Outcome
+from scheduler.services import jobs
+from scheduler.services.queue_places import queue_place
+from scheduler.services.submit import Submitted
+from scheduler.services.tenants import add_tenant, change_tenant, list_tenants
+from scheduler.storage.tables import DEFAULT_TENANT
+from scheduler.storage.views import DecisionView
+from tests.scheduler.services.conftest import Installation
+from tests.support.offers import make_offer, make_spec
+from tests.support.predictor import FixedPredictor
+
+
+@dataclass
+class Queue:
+    """One offer of eight GPUs; jobs are described by their GPUs and their hours."""
+
+    world: Installation
+
+    def submit(self, gpus: int, hours: float = 1.0, *, tenant: UUID = DEFAULT_TENANT, **changes: object) -> Submitted:
+        constraints = {"gpu_count": gpus, **dict(changes.pop("constraints", {}))}  # type: ignore[call-overload]
+        # the predictor of these tests reads the hours from the number of steps
+        workload = make_spec().workload.model_dump(exclude_unset=True) | {"num_steps": round(hours * 3600)}
+        spec = make_spec(constraints=constraints, workload=workload, **changes)
+        self.world.later(0.001)
+        return self.world.submit(spec, tenant_id=tenant)
+
+    def state(self, submitted: Submitted) -> JobState:
+        return jobs.get_job(self.world.engine, submitted.job.tenant_id, submitted.job.id).state
+
+    def reason(self, submitted: Submitted) -> str:
+        return jobs.get_job(self.world.engine, submitted.job.tenant_id, submitted.job.id).reason or ""
+
+    def decisions(self, submitted: Submitted) -> list[DecisionView]:
+        return jobs.list_decisions(self.world.engine, submitted.job.tenant_id, submitted.job.id)
+
+    def end(self, submitted: Submitted) -> None:
+        work = self.world.run(submitted.job.id)
+        assert self.world.finish(work, Outcome.COMPLETED, runtime_s=1.0, used_s=1.0, simulated=True)
+
+    def place(self, after_s: float = 120.0) -> int:
+        self.world.later(after_s)
+        return self.world.place_waiting()
+
+
+def by_steps(question: Question, forecast: Forecast) -> Forecast:
+    """As long as the job has steps, whatever it runs on."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    seconds = float(question.workload.num_steps or 1)  # type: ignore[union-attr]
+    return replace(forecast, runtime_s=Spread(p10=seconds, p50=seconds, p90=seconds), startup_s=0.0)
+
+
+@pytest.fixture
+def queue(engine: sa.Engine) -> Queue:
+    world = Installation(engine, predictor=FixedPredictor(need_gib=1.0, change=by_steps))
+    world.sell(make_offer("L40S", 1.0))
+    return Queue(world)
+
+
+def test_a_newcomer_does_not_take_what_a_waiting_job_could_use(queue: Queue) -> None:
+    first = queue.submit(8)
+    waiting = queue.submit(4)
+    queue.end(first)  # eight GPUs are free, and nobody has looked at the queue yet
+    newcomer = queue.submit(8)
+    assert queue.state(newcomer) is JobState.QUEUED
+    assert queue.place() == 1
+    assert queue.state(waiting) is JobState.PLACED
+
+
+def test_a_newcomer_of_higher_priority_goes_first(queue: Queue) -> None:
+    first = queue.submit(8)
+    waiting = queue.submit(4)
+    queue.end(first)
+    assert queue.state(queue.submit(8, priority=60)) is JobState.PLACED
+    assert queue.state(waiting) is JobState.QUEUED
+
+
+def test_a_newcomer_takes_what_no_waiting_job_could_use(queue: Queue) -> None:
+    queue.world.sell(make_offer("A40", 9.0))
+    queue.submit(8, constraints={"gpu_types": ["L40S"]})
+    queue.submit(8, constraints={"gpu_types": ["L40S"]})
+    assert queue.state(queue.submit(1)) is JobState.PLACED
+
+
+def test_backfill_takes_the_gap_and_never_delays_the_reserved_start(queue: Queue) -> None:
+    queue.submit(4, hours=2)
+    large = queue.submit(8)
+    queue.place(5)  # the large one now holds a start, when the four return
+    long, short = queue.submit(2, hours=3), queue.submit(2, hours=1)
+    assert (queue.state(long), queue.state(short)) == (JobState.QUEUED, JobState.PLACED)
+    place = queue_place(queue.world.engine, large.job.id, now=queue.world.now)
+    assert place is not None
+    assert (place.position, place.waiting) == (1, 2)
+    assert place.reserved_start_at is not None
+    assert abs((place.reserved_start_at - queue.world.now).total_seconds() - 7200) < 60
+    assert queue.place() == 0
+    assert queue.state(long) is JobState.QUEUED
+
+
+def test_a_waiting_job_has_a_place_and_an_interval_of_starts(queue: Queue) -> None:
+    running = queue.submit(8, hours=2)
+    second, third = queue.submit(8), queue.submit(8)
+    place = queue_place(queue.world.engine, third.job.id, now=queue.world.now)
+    assert place is not None
+    assert (place.position, place.waiting) == (2, 2)
+    quantiles = [place.starts_p10_s or 0.0, place.starts_p50_s or 0.0, place.starts_p90_s or 0.0]
+    assert quantiles == sorted(quantiles)
+    assert place.starts_p50_s == pytest.approx(3 * 3600, abs=1)
+    assert queue_place(queue.world.engine, running.job.id, now=queue.world.now) is None
+    queue.end(running)
+    queue.place()
+    after = queue_place(queue.world.engine, third.job.id, now=queue.world.now)
+    assert after is not None
+    assert (after.position, queue.state(second)) == (1, JobState.PLACED)
+
+
+def test_jobs_of_a_round_are_assigned_together_and_the_record_says_how(queue: Queue) -> None:
+    full = queue.submit(8)
+    picky = queue.submit(8, constraints={"gpu_types": ["L40S"]})
+    flexible = queue.submit(8)
+    queue.end(full)
+    # the flexible one would take the L40S itself if it came first; an A40 a little dearer is as good for it
+    queue.world.sell(make_offer("A40", 1.1))
+    assert queue.place() == 2
+    where = {one.job.id: queue.world.attempts(one.job.id)[-1].gpu_type for one in (picky, flexible)}
+    assert where == {picky.job.id: "L40S", flexible.job.id: "A40"}
+    record = queue.decisions(flexible)[-1].assignment
+    assert record is not None
+    assert (record["waiting"], record["started"]) == (2, 2)
+    assert record["cost_micros"] <= record["greedy_micros"]
+    assert queue.decisions(full)[-1].assignment is None
+
+
+def test_a_tenant_over_its_quota_waits_for_that_reason_and_holds_nobody_up(queue: Queue) -> None:
+    ours = add_tenant(queue.world.engine, "ours", max_gpus=2).id
+    first, second = queue.submit(2, tenant=ours), queue.submit(1, tenant=ours)
+    assert (queue.state(first), queue.state(second)) == (JobState.PLACED, JobState.QUEUED)
+    assert {candidate.reason for candidate in queue.decisions(second)[-1].candidates} >= {"quota"}
+    assert "quota" in queue.reason(second)
+    assert queue.state(queue.submit(4)) is JobState.PLACED
+    assert queue.place() == 0
+    change_tenant(queue.world.engine, "ours", {"max_gpus": None})
+    queue.end(first)
+    assert queue.place() == 1
+
+
+def test_a_job_beyond_the_whole_quota_is_refused(queue: Queue) -> None:
+    ours = add_tenant(queue.world.engine, "ours", max_gpus=2).id
+    queue.submit(1, tenant=ours)
+    refused = queue.submit(4, tenant=ours)
+    queue.place()
+    assert queue.state(refused) is JobState.INFEASIBLE
+    assert "quota" in queue.reason(refused)
+
+
+def test_what_live_attempts_may_cost_counts_against_the_month(queue: Queue) -> None:
+    ours = add_tenant(queue.world.engine, "ours", max_micros_per_month=5_000_000).id
+    first, second = queue.submit(4, tenant=ours), queue.submit(4, tenant=ours)  # four dollars each
+    assert (queue.state(first), queue.state(second)) == (JobState.PLACED, JobState.QUEUED)
+    assert "quota" in queue.reason(second)
+    queue.end(first)  # it took a second of its hour
+    assert queue.place() == 1
+    (use,) = [one.use for one in list_tenants(queue.world.engine, now=queue.world.now) if one.tenant.id == ours]
+    assert 4_000_000 <= use.month_micros <= 5_000_000
+
+
+def test_tenants_share_by_what_they_have_used(queue: Queue) -> None:
+    ours, theirs = (add_tenant(queue.world.engine, name).id for name in ("ours", "theirs"))
+    full = queue.submit(8, tenant=ours)
+    mine = [queue.submit(8, tenant=ours) for _ in range(3)]
+    late = queue.submit(8, tenant=theirs)
+    queue.world.later(3600)
+    queue.end(full)
+    assert queue.place() == 1
+    assert queue.state(late) is JobState.PLACED
+    assert {queue.state(one) for one in mine} == {JobState.QUEUED}
+
+
+def test_a_tenant_has_a_name_of_its_own(queue: Queue) -> None:
+    add_tenant(queue.world.engine, "ours")
+    with pytest.raises(Conflict):
+        add_tenant(queue.world.engine, "ours")
+    with pytest.raises(NotFound):
+        change_tenant(queue.world.engine, "nobody", {"share": 2.0})
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([1, 2, 4]), min_size=4, max_size=8), st.integers(1, 6))
+def test_a_quota_is_never_exceeded_by_submitting_at_once(queue: Queue, sizes: list[int], most: int) -> None:
+    with queue.world.engine.begin() as connection:  # the database outlives an example
+        connection.exec_driver_sql("TRUNCATE jobs, outbox CASCADE; UPDATE offers SET reserved_gpus = 0")
+        connection.exec_driver_sql("DELETE FROM tenants WHERE name = 'ours'")
+    ours = add_tenant(queue.world.engine, "ours", max_gpus=most).id
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        list(pool.map(lambda gpus: queue.submit(gpus, tenant=ours), sizes))
+        list(pool.map(lambda _: queue.place(), range(3)))
+    held = queue.world.scalar("SELECT coalesce(sum(gpu_count), 0) FROM reservations WHERE released_at IS NULL")
+    assert 0 < held <= most or min(sizes) > most
