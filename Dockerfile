@@ -3,7 +3,7 @@
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/pythia
-COPY requirements.lock pyproject.toml setup.py ./
+COPY requirements.lock pyproject.toml setup.py README.md ./
 COPY predictor predictor
 COPY scheduler scheduler
 COPY workers workers
