@@ -12,7 +12,6 @@ from scheduler.api.schemas.offers import OfferOut
 from scheduler.api.schemas.tenants import QueueOut
 from scheduler.domain.fallback import Fallback
 from scheduler.domain.verdicts import Code
-from scheduler.services.plan import Plan
 from scheduler.services.queue_places import QueuePlace
 from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView, OfferView
 
@@ -59,11 +58,6 @@ def _summary(job: JobView) -> dict[str, Any]:
         "created_at": job.created_at,
         "ended_at": job.ended_at,
     }
-
-
-def plan(made: Plan) -> DecisionOut:
-    """A decision that nothing keeps, with what would follow a crash of its placement."""
-    return decision(made.decision, made.fallback, made.trained_on)
 
 
 def decision(view: DecisionView, fallback: Fallback | None = None, trained_on: int | None = None) -> DecisionOut:

@@ -16,15 +16,18 @@ def plan(
         bool,
         typer.Option("--offline", help="Ask no server: plan here, with the shipped predictor and price snapshot."),
     ] = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Print the choice between money and time instead of the candidates.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict a job on every offer and say where it would run. Exit code 3 if no placement will do."""
     from scheduler.cli.job_file import read_job_file  # noqa: PLC0415
-    from scheduler.cli.plan_table import plan_text  # noqa: PLC0415
+    from scheduler.cli.plan_table import pareto_text, plan_text  # noqa: PLC0415
 
     spec = read_job_file(job)
     decision = _offline(spec) if offline else _by_server(spec)
-    emit(decision, plan_text(decision, everything=everything), as_json=as_json)
+    emit(decision, pareto_text(decision) if pareto else plan_text(decision, everything=everything), as_json=as_json)
     if decision["kind"] == "refusal":
         raise typer.Exit(EXIT_REFUSED)
 
@@ -47,7 +50,7 @@ def _offline(spec: dict[str, Any]) -> dict[str, Any]:
     from predictor.facts import datasets_dir  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.model import load_default_predictor  # noqa: PLC0415
-    from scheduler.api import present  # noqa: PLC0415
+    from scheduler.api import present_plan  # noqa: PLC0415
     from scheduler.domain.price_file import read_habits, read_prices  # noqa: PLC0415
     from scheduler.domain.spec import parse_job_spec  # noqa: PLC0415
     from scheduler.services.knowledge import know  # noqa: PLC0415
@@ -58,4 +61,4 @@ def _offline(spec: dict[str, Any]) -> dict[str, Any]:
     read = parse_job_spec(spec)
     offers = read_prices(datasets_dir() / PRICES, read_habits(), load_gpu_types(), backend=SIMULATED, new_id=new_id)
     made = plan_on(offers, know(load_default_predictor()), read, now=datetime.now(UTC))
-    return present.plan(made).model_dump(mode="json")
+    return present_plan.plan(made).model_dump(mode="json")

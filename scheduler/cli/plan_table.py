@@ -42,6 +42,16 @@ def plan_text(decision: Json, *, everything: bool = False) -> str:
     return "\n".join([*lines, *_foot(decision, len(shown))])
 
 
+def pareto_text(decision: Json) -> str:
+    """The choice between money and time: placements that no other beats in both, the cheapest first."""
+    rows = [
+        _row(str(number), {**candidate, "reason": "chosen"})[:-1]
+        for number, candidate in enumerate(decision["pareto"], 1)
+    ]
+    table = columns(HEADER[:-1], rows, right=RIGHT_ALIGNED) if rows else ["Nothing would do now."]
+    return "\n".join([*_head(decision), "", *table])
+
+
 def candidate_cell(candidate: Json) -> str:
     """A placement in a few words: `H100-SXM × 2`."""
     return f"{candidate['gpu_type']} × {candidate['gpu_count']}"
@@ -162,6 +172,7 @@ _VERDICTS = {
 
 def _foot(decision: Json, shown: int) -> list[str]:
     lines = []
+    lines += _suggestions(decision)
     if rejected := decision["rejected_by_reason"]:
         by_number = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
         lines.append("Not chosen: " + ", ".join(f"{reason} {number:,}" for reason, number in by_number) + ".")
@@ -169,12 +180,34 @@ def _foot(decision: Json, shown: int) -> list[str]:
     if fallback := decision.get("if_out_of_memory"):
         budget = "within budget" if fallback["within_budget"] else "over budget"
         said.append(f"If it runs out of memory: {candidate_cell(fallback)} ({budget}).")
-    if dates := sorted({candidate["price_date"] for candidate in decision["candidates"] if candidate["cost_usd"]}):
-        said.append(f"Prices of {dates[0]}" + (f" to {dates[-1]}." if len(dates) > 1 else "."))
+    if prices := _price_dates(decision):
+        said.append(prices)
     said.append(f"Shown {shown:,} of {decision['candidates_considered']:,} candidates.")
     if decision.get("job_id") is None:
         said.append("Nothing was reserved.")
     return [*lines, " ".join(said)]
+
+
+def _suggestions(decision: Json) -> list[str]:
+    """What to change of the job, one line each; of a refused job, what would make it possible."""
+    lines = []
+    for place, one in enumerate(decision.get("suggestions") or ()):
+        figures = f"{candidate_cell(one)}{' spot' if one['spot'] else ''}, ${usd(one['expected_cost_usd'])}"
+        if one["saving_percent"] is not None:
+            figures += f" ({percent(-one['saving_percent'])}), runtime {percent(one['longer_percent'])}"
+        title = "Possible" if one["saving_percent"] is None else "Cheaper"
+        title += " if you change the job: "
+        lines.append(f"{title if place == 0 else ' ' * len(title)}{one['text']} → {figures}")
+    return lines
+
+
+def _price_dates(decision: Json) -> str:
+    """The day of the chosen offer's price, and how old the others that are listed may be."""
+    priced = [candidate for candidate in decision["candidates"] if candidate["cost_usd"]]
+    if not priced:
+        return ""
+    of_first, oldest = priced[0]["price_date"], min(candidate["price_date"] for candidate in priced)
+    return f"Prices of {of_first}" + (f" (the oldest listed: {oldest})." if oldest < of_first else ".")
 
 
 def naive_line(decision: Json) -> str:

@@ -6,7 +6,7 @@ several machines, on the network between them, not on who sells it. Each is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from scheduler.domain.arrays import Ints
 from scheduler.domain.constraints import Filter
 from scheduler.domain.offers import Offer
 from scheduler.domain.spec import Constraints
-from scheduler.domain.stock import Group, Inventory, inventory_of
+from scheduler.domain.stock import Group, Inventory, Kind, inventory_of
 from scheduler.domain.verdicts import FEASIBLE
 
 
@@ -99,12 +99,18 @@ def enumerate_candidates(
     offers: Inventory | Iterable[Offer],
     gpus: GpuCatalogue,
     lay_out: LayOut = lay_out,
+    kinds: Collection[Kind] | None = None,
 ) -> Proposals:
-    """Propose every lot × layout that the constraints allow. Callers that remember boards bring their own `lay_out`."""
+    """Propose every lot × layout that the constraints allow, of all kinds or of some.
+
+    Callers that remember boards bring their own `lay_out`.
+    """
     inventory = offers if isinstance(offers, Inventory) else inventory_of(offers)
     stock, rules = inventory.stock, Filter(constraints, workload, gpus)
     near = rules.nearness(stock)
     allowed = (near == FEASIBLE)[stock.lot_offer] & rules.allows(stock.lot_count, stock.lot_hazard > 0)
+    if kinds is not None:
+        allowed &= np.array([kind in kinds for kind in stock.kinds], dtype=np.bool_)[stock.lot_kind]
     places = np.flatnonzero(allowed)
     used = np.unique(stock.lot_group[places])
     groups = np.searchsorted(used, stock.lot_group[places])

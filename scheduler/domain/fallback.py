@@ -12,7 +12,7 @@ from scheduler.domain.decision import Judged, Placement
 from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import Foresight
 from scheduler.domain.money import usd_to_micros
-from scheduler.domain.placement import decide
+from scheduler.domain.placement import find_best
 from scheduler.domain.spec import JobSpec
 
 
@@ -40,10 +40,8 @@ def after_out_of_memory(
     )
     # without the budget: what would be needed is worth knowing, and whether it can be paid is said beside it
     unbounded = spec.model_copy(update={"constraints": spec.constraints.model_copy(update={"max_cost_usd": None})})
-    second = decide(unbounded, proposals, forecasts, now=now, tried=(crash,))
-    if not isinstance(second, Placement):
-        return None
-    return Fallback(candidate=second.chosen, within_budget=_affordable(spec, chosen, second.chosen))
+    second = find_best(unbounded, proposals, forecasts, now=now, tried=(crash,))
+    return None if second is None else Fallback(candidate=second, within_budget=_affordable(spec, chosen, second))
 
 
 def _affordable(spec: JobSpec, first: Judged, second: Judged) -> bool:

@@ -14,19 +14,19 @@ import numpy as np
 from predictor.forecast import Forecast
 from scheduler.domain.arrays import Floats, Ints
 from scheduler.domain.candidates import Proposals
-from scheduler.domain.decision import Considered, Decision, Naive, Placement, Refusal, Wait
+from scheduler.domain.decision import Considered, Decision, Judged, Naive, Placement, Refusal, Wait
 from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import Foresight, holds_weights
-from scheduler.domain.listing import list_candidates
+from scheduler.domain.listing import judged, list_candidates
 from scheduler.domain.options import Options, options_of, possible
 from scheduler.domain.outlook import Outlook, look_at
 from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec, Objective
 from scheduler.domain.table import Table, tabulate
-from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
+from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code, Verdict
 from scheduler.domain.wording import chosen_reason, refusal_reason, wait_reason
 
-__all__ = ["decide", "find_options", "holds_weights"]
+__all__ = ["decide", "find_best", "find_options", "holds_weights"]
 
 
 def decide(
@@ -69,6 +69,24 @@ def decide(
         )
         return Wait(reason=wait_reason(considered), considered=considered, options=options)
     return Refusal(reason=refusal_reason(considered, spec.constraints, now), considered=considered)
+
+
+def find_best(
+    spec: JobSpec,
+    proposals: Proposals,
+    forecasts: Foresight | Sequence[Forecast],
+    *,
+    now: datetime,
+    tried: Sequence[Tried] = (),
+) -> Judged | None:
+    """What `decide` would choose, without a word on all the others; None where it would choose nothing."""
+    outlook = look_at(proposals, forecasts, spec.constraints, tried)
+    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=0)
+    feasible = np.flatnonzero(table.nearness == FEASIBLE)
+    if not len(feasible):
+        return None
+    keys = tuple(key[feasible] for key in reversed(table.keys(spec.objective)))
+    return judged(outlook, table, int(feasible[np.lexsort(keys)[0]]), Verdict(Code.CHOSEN, None, "best"))
 
 
 def find_options(

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from predictor.forecast import Forecast
 from predictor.layout import Layout
+from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Decision, Judged, Naive, Placement
 from scheduler.domain.spec import JobSpec
+from scheduler.domain.spot import load_hazards, spot_note
 from scheduler.services.outlook import Prospect
 from scheduler.storage.views import CandidateView, DecisionView
 
@@ -41,11 +44,15 @@ def describe(decision: Decision, spec: JobSpec, prospect: Prospect, now: datetim
         naive_choice=None if naive is None else _naive(naive),
         prediction_ms=prospect.prediction_ms,
         decided_at=now,
-        candidates=tuple(_candidate(rank, judged) for rank, judged in enumerate(considered.candidates, start=1)),
+        candidates=tuple(
+            describe_candidate(rank, judged, prospect.proposals)
+            for rank, judged in enumerate(considered.candidates, start=1)
+        ),
     )
 
 
-def _candidate(rank: int, judged: Judged) -> CandidateView:
+def describe_candidate(rank: int, judged: Judged, proposals: Proposals) -> CandidateView:
+    """The view of one candidate."""
     offer, forecast, estimate = judged.offer, judged.forecast, judged.estimate
     vram = forecast.peak_vram if forecast else None
     run = forecast.runtime_s if forecast else None
@@ -64,7 +71,7 @@ def _candidate(rank: int, judged: Judged) -> CandidateView:
         micros_per_gpu_hour=judged.micros_per_gpu_hour,
         price_date=offer.price_date,
         provision_s=offer.provision_s,
-        forecast=None if forecast is None else forecast.to_json(),
+        forecast=None if forecast is None else _forecast(judged, forecast, proposals),
         vram_p50_gib=vram.p50_gib if vram else None,
         vram_p95_gib=vram.p95_gib if vram else None,
         usable_vram_gib=forecast.usable_vram_gib if forecast else None,
@@ -79,6 +86,15 @@ def _candidate(rank: int, judged: Judged) -> CandidateView:
         reason_number=judged.verdict.number,
         reason_text=judged.verdict.text + assumed,
     )
+
+
+def _forecast(judged: Judged, forecast: Forecast, proposals: Proposals) -> dict[str, Any]:
+    """As the contract writes it; on interruptible machines with what was assumed of interruptions."""
+    written: dict[str, Any] = forecast.to_json()
+    if judged.spot:
+        note = spot_note(load_hazards().of(judged.offer), proposals.board.workload)
+        written["assumptions"] = [*forecast.assumptions, note]
+    return written
 
 
 def _naive(naive: Naive) -> Mapping[str, Any]:

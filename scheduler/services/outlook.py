@@ -36,6 +36,8 @@ class Prospect:
     forecasts: Foresight
     model_version: str
     prediction_ms: float
+    history: Sequence[Observation]
+    """What is remembered of a custom kind."""
     inventory_version: int | None
     """Which inventory it was; None for one that is not kept in a database."""
 
@@ -77,6 +79,7 @@ def look_at_offers(
         forecasts=foresight,
         model_version=model_version,
         prediction_ms=1000 * took,
+        history=history,
         inventory_version=inventory_version,
     )
 

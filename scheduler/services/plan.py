@@ -10,22 +10,29 @@ from uuid import UUID
 from scheduler.domain.decision import Placement
 from scheduler.domain.fallback import Fallback, after_out_of_memory
 from scheduler.domain.offers import Offer
+from scheduler.domain.pareto import find_pareto
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec
-from scheduler.services.describe import describe
+from scheduler.domain.suggestions import Suggestion
+from scheduler.services.describe import describe, describe_candidate
 from scheduler.services.knowledge import Knowledge
 from scheduler.services.models import shipped_manifest, trained_on
 from scheduler.services.outlook import Prospect, look_ahead, look_at_offers
+from scheduler.services.suggest import suggest
 from scheduler.storage.engine import Engine
-from scheduler.storage.views import DecisionView
+from scheduler.storage.views import CandidateView, DecisionView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a submission would decide, and what would follow if that ran out of memory."""
+    """What a submission would decide, what would follow if that ran out of memory, and what else there is to choose."""
 
     decision: DecisionView
     fallback: Fallback | None
+    pareto: tuple[CandidateView, ...]
+    """Every placement that no other beats in both expected cost and time, from the cheapest to the soonest."""
+    suggestions: tuple[Suggestion, ...]
+    """Changes of the job that would make it cheaper, the best first."""
     trained_on: int | None
     """Observations behind the predictor; None where that is not recorded."""
 
@@ -33,19 +40,25 @@ class Plan:
 def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
     """Decide as a submission would, now."""
     prospect = look_ahead(engine, knowledge, spec, tenant_id)
-    return _plan(spec, prospect, now, trained_on(engine, prospect.model_version))
+    return _plan(knowledge, spec, prospect, now, trained_on(engine, prospect.model_version))
 
 
 def plan_on(inventory: Sequence[Offer], knowledge: Knowledge, spec: JobSpec, *, now: datetime) -> Plan:
     """Decide with the shipped predictor on an inventory that is at hand: for those who have no server yet."""
-    return _plan(spec, look_at_offers(knowledge, spec, inventory), now, shipped_manifest().observations)
+    return _plan(knowledge, spec, look_at_offers(knowledge, spec, inventory), now, shipped_manifest().observations)
 
 
-def _plan(spec: JobSpec, prospect: Prospect, now: datetime, observations: int | None) -> Plan:
-    decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
+def _plan(knowledge: Knowledge, spec: JobSpec, prospect: Prospect, now: datetime, observations: int | None) -> Plan:
+    proposals, forecasts = prospect.proposals, prospect.forecasts
+    decision = decide(spec, proposals, forecasts, now=now)
     fallback = (
-        after_out_of_memory(spec, prospect.proposals, prospect.forecasts, decision, now=now)
-        if isinstance(decision, Placement)
-        else None
+        after_out_of_memory(spec, proposals, forecasts, decision, now=now) if isinstance(decision, Placement) else None
     )
-    return Plan(decision=describe(decision, spec, prospect, now), fallback=fallback, trained_on=observations)
+    front = find_pareto(spec, proposals, forecasts, now=now)
+    return Plan(
+        decision=describe(decision, spec, prospect, now),
+        fallback=fallback,
+        pareto=tuple(describe_candidate(rank, judged, proposals) for rank, judged in enumerate(front, start=1)),
+        suggestions=suggest(knowledge, spec, prospect, decision, now=now),
+        trained_on=observations,
+    )

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body
 
-from scheduler.api import present
+from scheduler.api import present_plan
 from scheduler.api.context import Context, Tenant
 from scheduler.api.examples import JOB_SPECS
 from scheduler.api.problems import responses
-from scheduler.api.schemas.decisions import DecisionOut
+from scheduler.api.schemas.plans import PlanOut
 from scheduler.api.strict_json import JsonRoute
 from scheduler.domain.spec import JobSpec
 from scheduler.services.plan import plan
@@ -19,8 +19,9 @@ router = APIRouter(tags=["jobs"], route_class=JsonRoute)
 
 
 @router.post("/plans", summary="Plan a job", responses=responses(413, 415))
-def make_plan(
-    spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)], context: Context, tenant: Tenant
-) -> DecisionOut:
-    """What a submission would decide now: every kind of candidate with its forecast, its cost and its verdict."""
-    return present.plan(plan(context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock()))
+def make_plan(spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)], context: Context, tenant: Tenant) -> PlanOut:
+    """What a submission would decide now: every kind of candidate with its forecast, its cost and its verdict.
+
+    With it the choice between money and time, and the changes of the job that would save most.
+    """
+    return present_plan.plan(plan(context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock()))

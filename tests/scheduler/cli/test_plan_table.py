@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.cli.plan_table import HEADER, plan_text
+from scheduler.cli.plan_table import HEADER, pareto_text, plan_text
 from tests.scheduler.cli.decisions import candidate, decision, rejected
 
 
@@ -95,3 +95,39 @@ def test_custom_job_without_memory_shows_dashes_not_zeroes() -> None:
     text = plan_text(decision(candidates=[bare]))
     assert "VRAM/GPU" not in text
     assert row(text, "H100-SXM")[5:7] == ["-", "-"]
+
+
+SUGGESTION = {
+    "text": "gradient_checkpointing=full", "gpu_type": "L40S", "gpu_count": 1, "spot": False,
+    "expected_cost_usd": "8.10", "saving_percent": 22.0, "longer_percent": 31.0,
+}  # fmt: skip
+
+
+def test_changes_that_save_are_said_with_what_they_cost_in_time() -> None:
+    spot = SUGGESTION | {"text": "spot=allow", "spot": True, "saving_percent": 10.0, "longer_percent": -3.0}
+    lines = plan_text(decision(suggestions=[SUGGESTION, spot])).splitlines()
+    assert (
+        "Cheaper if you change the job: gradient_checkpointing=full → L40S × 1, $8.10 (−22 %), runtime +31 %" in lines
+    )
+    assert " " * 31 + "spot=allow → L40S × 1 spot, $8.10 (−10 %), runtime −3 %" in lines
+
+
+def test_a_refused_job_is_told_what_would_make_it_possible() -> None:
+    possible = SUGGESTION | {"saving_percent": None, "longer_percent": None}
+    text = plan_text(decision(kind="refusal", suggestions=[possible]))
+    assert "Possible if you change the job: gradient_checkpointing=full → L40S × 1, $8.10\n" in text
+
+
+def test_the_day_of_the_chosen_price_comes_first_and_an_older_one_beside_it() -> None:
+    older = candidate(rank=2, price_date="2026-05-24", verdict="rejected", reason="dearer", reason_number=1.0)
+    text = plan_text(decision(candidates=[candidate(), older]))
+    assert "Prices of 2026-08-23 (the oldest listed: 2026-05-24). " in text
+
+
+def test_the_choice_between_money_and_time_is_a_table_of_its_own() -> None:
+    sooner = candidate(rank=2, gpu_type="B200", cost_usd={"p50": "20.00", "p90": "22.00", "expected": "20.50"})
+    text = pareto_text(decision(pareto=[candidate(), sooner]))
+    assert row(text, "B200")[:3] == ["2", "B200", "1"]
+    assert row(text, "H100-SXM")[-1] == "now"
+    assert "VERDICT" not in text
+    assert pareto_text(decision(kind="refusal", pareto=[])).endswith("Nothing would do now.")
