@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "scheduler.cli.predict:predict",
     "train": "scheduler.cli.train:train",
     "evaluate": "scheduler.cli.evaluate:evaluate",
+    "replay": "scheduler.cli.replay:replay",
     "measure": "scheduler.cli.measure:measure",
 }
 

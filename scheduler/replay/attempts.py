@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scheduler.replay.market import Floats
-from scheduler.replay.menu import Flags, Ints
+from scheduler.domain.arrays import Flags, Floats, Ints
 
 
 class Attempt(NamedTuple):
@@ -16,7 +15,7 @@ class Attempt(NamedTuple):
 
     job: int
     offer: int
-    """Place in `Market.offers`."""
+    """Place in the market's stock."""
     row: int
     """Of the menu of the job's kind."""
     gpu_count: int

@@ -15,18 +15,19 @@ import numpy as np
 from predictor.bundle import Bundle
 from predictor.hardware import GpuCatalogue
 from predictor.model import Predictor
+from scheduler.domain.arrays import Ints
 from scheduler.domain.candidates import enumerate_candidates
 from scheduler.domain.fit import Tried
 from scheduler.domain.spec import Constraints
 from scheduler.replay.errors import InvalidReplay
 from scheduler.replay.market import Market
-from scheduler.replay.menu import Ints, Kind, Menu, fastest_of_each_lot
+from scheduler.replay.menu import Kind, Menu, Rows, fastest_on_each_terms
 from scheduler.replay.mix import Part
-from scheduler.replay.residuals import residuals_of
+from scheduler.replay.residuals import memory_residuals, time_residuals
 from scheduler.replay.trace import Trace
-from scheduler.replay.world import Class, Jobs, Rows, Truth, World
+from scheduler.replay.world import Class, Jobs, Truth, World
 
-REFERENCE = "A100-80GB-SXM"
+REFERENCE = "A100-80GB"
 """The card whose users are imagined to have written the trace: the one with most measurements behind its forecasts."""
 
 LIKELY = 0.5
@@ -45,6 +46,7 @@ class Recipe:
     bundle: Bundle | None
     mix: Sequence[Part]
     reference: str = REFERENCE
+    """A GPU type, or a bare name for any of its variants."""
     min_fit_probability: float = Constraints().min_fit_probability
 
 
@@ -67,23 +69,24 @@ def build_modelled(trace: Trace, recipe: Recipe, *, seed: int) -> World:
             drawn = np.searchsorted(shares, draws[0, jobs] * shares[-1], side="right")
             kind[jobs] = len(classes) + np.array(fitting)[drawn]
         classes += made
-    jobs = _jobs(trace, recipe, classes, kind, usual_count, draws, generator)
     capped = int((trace.gpu_count > usual_count).sum())
     notes = [
         f"workloads drawn from a mix of {len(recipe.mix)}; nothing in the trace says what its jobs were",
-        f"durations are those on as many {recipe.reference} as the trace says",
+        f"durations are those on as many {recipe.reference} as the trace says, the cheapest that is sold",
     ]
     if capped:
         notes.append(f"{capped} jobs asked for more GPUs than any offer sells, and take the most that is sold")
     return World(
-        market=recipe.market, classes=tuple(classes), jobs=jobs, basis="modelled", reference=recipe.reference,
+        market=recipe.market, classes=tuple(classes), basis="modelled", reference=recipe.reference,
+        jobs=_jobs(trace, recipe, classes, kind, usual_count, draws, generator),
         notes=tuple(notes),
     )  # fmt: skip
 
 
 def _usual_counts(trace: Trace, recipe: Recipe) -> tuple[Ints, list[int]]:
     """The least count of the reference card that is sold and no less than the trace's; the most where none is."""
-    sold = sorted({family.gpu_count for family in recipe.market.families if family.gpu_type == recipe.reference})
+    mine = np.flatnonzero(recipe.market.of_type(recipe.reference)).tolist()
+    sold = sorted({recipe.market.terms[at].gpu_count for at in mine})
     if not sold:
         raise InvalidReplay(f"no offer sells {recipe.reference} on demand; name another reference card")
     counts = np.array(sold, dtype=np.int64)
@@ -98,18 +101,18 @@ def _most_gpus(usual_count: int) -> int:
 
 def _class(part: Part, most_gpus: int, recipe: Recipe, predictor: Predictor) -> Class:
     constraints = Constraints(max_gpus=most_gpus, min_fit_probability=recipe.min_fit_probability)
-    proposals = enumerate_candidates(constraints, part.workload, recipe.market.offers, recipe.gpus)
+    proposals = enumerate_candidates(constraints, part.workload, recipe.market.inventory, recipe.gpus)
     forecasts = tuple(predictor.forecast(proposals.questions))
-    kind = Kind(name=part.name, constraints=constraints, proposals=proposals, forecasts=forecasts)
-    menu = kind.menu(recipe.market)
+    kind = Kind(recipe.market, constraints, proposals, forecasts)
+    menu = kind.menu
     asked = [forecasts[place] for place in menu.question.tolist()]
     cards = {gpu.name: place for place, gpu in enumerate(recipe.gpus)}
-    families = recipe.market.families
+    terms = recipe.market.terms
 
     def tried_at(row: int) -> Tried:
         vram = asked[row].peak_vram
         return Tried(
-            gpu_type=families[int(menu.family[row])].gpu_type,
+            gpu_type=terms[int(menu.terms[row])].gpu_type,
             layout=asked[row].layout,
             usable_gib=asked[row].usable_vram_gib,
             need_p50_gib=vram.p50_gib if vram else None,
@@ -125,24 +128,24 @@ def _class(part: Part, most_gpus: int, recipe: Recipe, predictor: Predictor) -> 
             peak_gib=np.array([one.peak_vram.p50_gib if one.peak_vram else 0.0 for one in asked]),
             card=np.array([cards[one.gpu_type] for one in asked], dtype=np.int64),
             gpu_type=tuple(one.gpu_type for one in asked),
-            residuals=residuals_of(recipe.bundle, proposals.questions),
+            time=time_residuals(recipe.bundle, part.workload, forecasts),
+            memory=memory_residuals(recipe.bundle, part.workload, forecasts),
         ),
         usual=_usual_rows(menu, recipe),
-        again=lambda tried: kind.menu(recipe.market, tried),
+        again=kind.after,
         tried_at=tried_at,
     )
 
 
 def _usual_rows(menu: Menu, recipe: Recipe) -> dict[int, Rows]:
-    """For each count of the reference card, on each family of it: the fastest layout that fits, else the likeliest."""
-    of_reference = [family.gpu_type == recipe.reference for family in recipe.market.families]
-    mine = np.array(of_reference, dtype=np.bool_)[menu.family]
+    """For each count of the reference card, on each terms of it: the fastest layout that fits, else the likeliest."""
+    mine = recipe.market.of_type(recipe.reference)[menu.terms]
     rows: dict[int, Rows] = {}
     for count in sorted(set(menu.gpu_count[mine].tolist())):
         here = mine & (menu.gpu_count == count)
         fits = here & menu.accepted
         best = here & (menu.fit >= menu.fit[here].max())
-        rows[count] = fastest_of_each_lot(menu, fits if fits.any() else best)
+        rows[count] = fastest_on_each_terms(menu, fits if fits.any() else best)
     return rows
 
 
@@ -172,7 +175,8 @@ def _jobs(
     unit_s, before_s = np.empty(len(trace)), np.empty(len(trace))
     for place, count in np.unique(np.stack([kind, usual_count], axis=1), axis=0).tolist():
         jobs = np.flatnonzero((kind == place) & (usual_count == count))
-        row = _cheapest(recipe.market, classes[place], count)
+        rows = classes[place].usual[count]
+        row = int(rows[recipe.market.cheapest(classes[place].menu.terms[rows].tolist())])
         unit_s[jobs] = draft.runs_s(place, jobs, np.array([row]))[:, 0]
         before_s[jobs] = classes[place].menu.provision_s[row] + classes[place].menu.startup_s[row]
     low, high = DEADLINES
@@ -182,9 +186,3 @@ def _jobs(
         need_level=need_level, work=trace.duration_s / unit_s,
         deadline_s=trace.submit_s + patience * (before_s + trace.duration_s),
     )  # fmt: skip
-
-
-def _cheapest(market: Market, one: Class, count: int) -> int:
-    rows = one.usual[count]
-    prices = [market.prices[market.lots[family][0]] for family in one.menu.family[rows].tolist()]
-    return int(rows[int(np.argmin(prices))])

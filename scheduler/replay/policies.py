@@ -1,6 +1,6 @@
 """The ways of choosing that a replay compares.
 
-A choice is always the row of the menu with the lowest price × seconds among those that are free now; policies differ
+A choice is the row of a menu with the lowest price × seconds among those that are free at that moment; policies differ
 in the rows they believe in and in the seconds they expect to pay for. After a job has run out of memory every policy
 does the same: it goes where Pythia would send it next.
 """
@@ -12,37 +12,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler.domain.cost import MAX_SECONDS, Runs, reckon
-from scheduler.domain.quantiles import quantile
-from scheduler.domain.spec import Constraints
-from scheduler.replay.market import Floats
-from scheduler.replay.menu import Flags, Ints, Judged, Menu, fastest_of_each_lot, or_likeliest
-from scheduler.replay.world import Rows, World
+from scheduler.domain.arrays import Flags, Floats, Ints
+from scheduler.domain.cost import MAX_SECONDS, NO_ESCALATION, OOM_SHARE
+from scheduler.replay.menu import Judged, Menu, Rows, fastest_on_each_terms, or_likeliest
+from scheduler.replay.world import World
 
 HOUR_S = 3600.0
-_MICROS_PER_SECOND = 1_000_000
-_PRICE = 3600 * _MICROS_PER_SECOND
-"""Micro-dollars an hour at which a bill is a whole number of micro-dollars a second: billed seconds in disguise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a policy weighs for jobs of one kind."""
+class Weighed:
+    """What a policy thinks of the rows it believes in, for some jobs of one kind."""
 
     rows: Rows
     """Of the menu."""
-    family: Ints
+    terms: Ints
     """Of each row."""
     seconds: Floats
     """(jobs, rows), or (1, rows) where all jobs are alike: billed seconds that a price is multiplied with."""
-    done_s: Floats | None
+    done_s: Floats | None = None
     """(jobs, rows): from the decision to the end of the work, to be compared with the deadline; None: who cares."""
-    unlikely: bool = False
-    """No row fits with the asked probability: the job was asked again for the likeliest."""
+    wasted_s: Floats | None = None
+    """(jobs, rows): billed seconds that running out of memory would lose; None: nobody thinks of that."""
+    judged: Judged | None = None
+    """What is known of running out of memory before it happens, where `wasted_s` is given."""
 
 
-Weigh = Callable[[World, int, Rows], Options]
-"""The options of some jobs of a kind, before any of them has been tried."""
+Weigh = Callable[[World, int, Rows], Weighed]
+"""Weighs some jobs of a kind, all with the same usual count, before any of them has been tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,103 +52,97 @@ class Policy:
     weigh: Weigh
 
 
-def _pythia(world: World, kind: int, jobs: Rows) -> Options:
-    return expect(world, world.classes[kind].after(()), jobs)
+def expect(world: World, judged: Judged, jobs: Rows) -> Weighed:
+    """What Pythia expects to pay, and when the work is done with the asked probability.
+
+    The mean bill and the wasted part of `cost.reckon`, as seconds: the quantiles of a kind are scaled by each job's
+    work, not drawn anew for each, and the price comes in when it is known.
+    """
+    work = world.jobs.work[jobs][:, None]
+    seconds = np.mean([billed_s(judged, judged.before_s + work * run) for run in judged.levels_s], axis=0)
+    seconds[judged.before_s + work * judged.p90_s > MAX_SECONDS] = np.inf
+    return Weighed(
+        rows=judged.rows,
+        terms=judged.terms,
+        seconds=seconds,
+        done_s=judged.before_s + work * judged.asked_s,
+        wasted_s=billed_s(judged, judged.before_s + OOM_SHARE * work * judged.p50_s),
+        judged=judged,
+    )
 
 
-def _catalogue(world: World, kind: int, jobs: Rows) -> Options:
+def with_risk(mean: Floats, wasted: Floats, judged: Judged) -> Floats:
+    """`cost.escalate` for the rows of one job, costs that are not to be had now infinite."""
+    roomier = np.append(np.minimum.accumulate(mean[judged.by_headroom][::-1])[::-1], np.inf)[judged.roomy_at]
+    second = np.minimum(roomier, NO_ESCALATION * mean)
+    chance = judged.oom_probability
+    expected: Floats = (1.0 - chance) * mean + chance * (wasted + second)
+    return expected
+
+
+def _pythia(world: World, kind: int, jobs: Rows) -> Weighed:
+    return expect(world, world.classes[kind].after(), jobs)
+
+
+def _catalogue(world: World, kind: int, jobs: Rows) -> Weighed:
     menu = world.classes[kind].menu
     return _by_the_hour(menu, or_likeliest(menu, menu.holds_weights))
 
 
-def _hour(world: World, kind: int, jobs: Rows) -> Options:
+def _hour(world: World, kind: int, jobs: Rows) -> Weighed:
     menu = world.classes[kind].menu
-    rows = fastest_of_each_lot(menu, or_likeliest(menu, menu.accepted))
-    hour = np.full((1, len(rows)), HOUR_S)
-    return Options(rows=rows, family=menu.family[rows], seconds=_expected_s(menu, rows, hour, hour, hour), done_s=None)
+    rows = fastest_on_each_terms(menu, or_likeliest(menu, menu.accepted))
+    used = menu.provision_s + menu.startup_s + HOUR_S
+    return Weighed(rows=rows, terms=menu.terms[rows], seconds=billed_s(menu, used)[None, rows])
 
 
 def _always(gpu_type: str) -> Weigh:
     """Always this GPU type, in any of its variants; jobs whose menu has none of it go where a catalogue sends them."""
 
-    def weigh(world: World, kind: int, jobs: Rows) -> Options:
+    def weigh(world: World, kind: int, jobs: Rows) -> Weighed:
         menu = world.classes[kind].menu
-        named = [
-            family.gpu_type == gpu_type or family.gpu_type.startswith(gpu_type + "-")
-            for family in world.market.families
-        ]
-        of_type = np.array(named, dtype=np.bool_)[menu.family]
-        believed = of_type & menu.accepted if (of_type & menu.accepted).any() else of_type
-        return _by_the_hour(menu, believed if believed.any() else menu.holds_weights)
+        of_type = world.market.of_type(gpu_type)[menu.terms]
+        for believed in (of_type & menu.accepted, of_type & menu.holds_weights):
+            if believed.any():
+                return _by_the_hour(menu, believed)
+        return _catalogue(world, kind, jobs)
 
     return weigh
 
 
-def _usual(world: World, kind: int, jobs: Rows) -> Options:
-    """All jobs of a call have the same usual count: the caller sees to it."""
+def _usual(world: World, kind: int, jobs: Rows) -> Weighed:
     known = world.classes[kind]
     rows = known.usual[int(world.jobs.usual_count[jobs[0]])]
-    return Options(rows=rows, family=known.menu.family[rows], seconds=np.full((1, len(rows)), HOUR_S), done_s=None)
+    return Weighed(rows=rows, terms=known.menu.terms[rows], seconds=np.full((1, len(rows)), HOUR_S))
 
 
-def _oracle(world: World, kind: int, jobs: Rows) -> Options:
+def _oracle(world: World, kind: int, jobs: Rows) -> Weighed:
     menu = world.classes[kind].menu
     rows = np.arange(len(menu))
     used = menu.provision_s + menu.startup_s + world.runs_s(kind, jobs, rows)
-    seconds = np.where(world.fits(kind, jobs, rows), billed_s(menu, rows, used), np.inf)
-    return Options(rows=rows, family=menu.family, seconds=seconds, done_s=used)
+    seconds = np.where(world.fits(kind, jobs, rows), billed_s(menu, used), np.inf)
+    return Weighed(rows=rows, terms=menu.terms, seconds=seconds, done_s=used)
 
 
-def expect(world: World, judged: Judged, jobs: Rows) -> Options:
-    """What Pythia expects to pay, as its decisions reckon it, and when the work is done with the asked probability."""
-    menu, rows = judged.menu, judged.worth
-    work = world.jobs.work[jobs][:, None]
-    p10, p50, p90 = (work * column[rows] for column in (menu.p10_s, menu.p50_s, menu.p90_s))
-    seconds = _expected_s(menu, rows, p10, p50, p90)
-    seconds[menu.startup_s[rows] + p90 > MAX_SECONDS] = np.inf
-    run = quantile(p10, p50, p90, _ASKED.min_deadline_probability)
-    done = menu.provision_s[rows] + menu.startup_s[rows] + run
-    return Options(rows=rows, family=menu.family[rows], seconds=seconds, done_s=done, unlikely=judged.unlikely)
-
-
-_ASKED = Constraints()
-
-
-def billed_s(menu: Menu, rows: Rows, used_s: Floats) -> Floats:
+def billed_s(menu: Menu | Judged, used_s: Floats) -> Floats:
     """`money.billed_seconds` for (jobs, rows) at once."""
-    step = menu.billing_increment_s[rows]
-    billed: Floats = np.ceil(np.maximum(used_s, menu.minimum_s[rows]) / step) * step
+    step = menu.billing_increment_s
+    billed: Floats = np.ceil(np.maximum(used_s, menu.minimum_s) / step) * step
     return billed
 
 
-def _expected_s(menu: Menu, rows: Rows, p10: Floats, p50: Floats, p90: Floats) -> Floats:
-    """Billed seconds whose price is the expected cost, by the reckoning of decisions."""
-    runs = Runs(
-        provision_s=menu.provision_s[rows],
-        startup_s=menu.startup_s[rows],
-        p10_s=p10,
-        p50_s=p50,
-        p90_s=p90,
-        oom_probability=1.0 - menu.fit[rows],
-        micros_per_hour=np.full(len(rows), _PRICE, dtype=np.int64),
-        billing_increment_s=menu.billing_increment_s[rows],
-        minimum_s=menu.minimum_s[rows],
-    )
-    return reckon(runs).expected_micros / _MICROS_PER_SECOND
-
-
-def _by_the_hour(menu: Menu, allowed: Flags) -> Options:
-    rows = fastest_of_each_lot(menu, allowed)
-    return Options(rows=rows, family=menu.family[rows], seconds=np.full((1, len(rows)), HOUR_S), done_s=None)
+def _by_the_hour(menu: Menu, allowed: Flags) -> Weighed:
+    rows = fastest_on_each_terms(menu, allowed)
+    return Weighed(rows=rows, terms=menu.terms[rows], seconds=np.full((1, len(rows)), HOUR_S))
 
 
 PYTHIA = Policy(
     name="pythia", says="lowest expected cost of the whole job that fits and meets its deadline", weigh=_pythia
 )
 CATALOGUE = Policy(name="catalogue", says="lowest $/h whose memory holds the weights", weigh=_catalogue)
-HOUR = Policy(name="hour", says="lowest cost that fits if every job took an hour", weigh=_hour)
+HOUR = Policy(name="hour", says="lowest cost that fits, if every job took an hour", weigh=_hour)
 H100 = Policy(name="h100", says="always H100, as few as it fits on", weigh=_always("H100"))
-USUAL = Policy(name="user", says="the GPU count of the trace on the reference card", weigh=_usual)
+USER = Policy(name="user", says="the user's own choice: the GPU count of the trace on the reference card", weigh=_usual)
 ORACLE = Policy(name="oracle", says="lowest true cost that truly fits and meets its deadline", weigh=_oracle)
 
-POLICIES = (PYTHIA, CATALOGUE, HOUR, H100, USUAL, ORACLE)
+POLICIES = (PYTHIA, CATALOGUE, HOUR, H100, USER, ORACLE)

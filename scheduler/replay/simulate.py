@@ -1,6 +1,6 @@
 """Play a trace under one policy: a discrete-event simulation of submissions, placements and ends.
 
-Nothing here decides what is good: the policy weighs, the stock says what is free, the domain says what a use costs.
+Nothing here decides what is good: the policy weighs, the holdings say what is free, the domain says what a use costs.
 Machines are given back the moment their work ends, and the jobs that wait for them are asked first.
 """
 
@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scheduler.domain.arrays import Floats, Ints
 from scheduler.domain.cost import OOM_SHARE
 from scheduler.domain.settlement import bill
 from scheduler.replay.attempts import Attempt, Journal
-from scheduler.replay.market import Floats, Stock
-from scheduler.replay.menu import Ints
-from scheduler.replay.policies import Options, Policy, expect
-from scheduler.replay.world import Rows, World
+from scheduler.replay.market import Holdings
+from scheduler.replay.menu import Judged, Rows
+from scheduler.replay.policies import Policy, Weighed, expect, with_risk
+from scheduler.replay.world import World
 
 WINDOW = 2048
 """Jobs that are weighed together: enough for arrays to pay, few enough for their columns to fit in memory."""
@@ -27,13 +28,15 @@ _MOMENT_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What one job weighs."""
+class _Choice:
+    """What one job weighs: a row of `Weighed`, in hours."""
 
     rows: Rows
-    family: Ints
+    terms: Ints
     hours: Floats
     done_s: Floats | None
+    wasted_hours: Floats | None
+    judged: Judged | None
 
 
 class _Event(NamedTuple):
@@ -51,9 +54,9 @@ def replay(world: World, policy: Policy) -> Journal:
     """Place and end every job."""
     run = _Run(world, policy)
     for job, now in enumerate(world.jobs.submit_s.tolist()):
-        run.end_until(now)
+        run.play_until(now)
         run.submit(job, now)
-    run.end_until(np.inf)
+    run.play_until(np.inf)
     if run.waiting:
         raise AssertionError(f"{len(run.waiting)} jobs wait although every machine is free")
     return run.journal
@@ -61,26 +64,25 @@ def replay(world: World, policy: Policy) -> Journal:
 
 class _Run:
     def __init__(self, world: World, policy: Policy) -> None:
-        self.world = world
-        self.policy = policy
-        self.stock = Stock(world.market)
         self.journal = Journal()
         self.waiting: set[int] = set()
+        self._world = world
+        self._policy = policy
+        self._holdings = Holdings(world.market)
         self._events: list[_Event] = []
         self._foreseen = 0
         self._queues: dict[int, list[int]] = {}
-        """By family the jobs that wait for it, the oldest first; a job that has gone elsewhere is passed over."""
-        self._choices: dict[int, Choice] = {}
+        """By terms the jobs that wait for a lot, the oldest first; one that has gone elsewhere is passed over."""
+        self._choices: dict[int, _Choice] = {}
         self._crashes: dict[int, tuple[int, ...]] = {}
         self._weighed = 0
-        self._deadlines: Floats = world.jobs.deadline_s
 
     def submit(self, job: int, now: float) -> None:
         if job >= self._weighed:
             self._weigh_window()
         self._decide(job, now)
 
-    def end_until(self, now: float) -> None:
+    def play_until(self, now: float) -> None:
         while self._events and self._events[0].at_s <= now:
             event = heapq.heappop(self._events)
             if event.attempt is not None:
@@ -88,66 +90,65 @@ class _Run:
             elif event.job in self.waiting:
                 self._decide(event.job, event.at_s)
 
-    def _end(self, attempt: Attempt, now: float) -> None:
-        opened = self.stock.release(attempt.offer, attempt.gpu_count)
-        if not attempt.completed:
-            self._learn(attempt)
-            self._decide(attempt.job, now)
-        self._serve(opened, now)
-
-    def _foresee(self, at_s: float, *, attempt: int | None = None, job: int) -> None:
-        heapq.heappush(self._events, _Event(at_s, self._foreseen, attempt, job))
-        self._foreseen += 1
-
     def _weigh_window(self) -> None:
-        jobs = self.world.jobs
+        jobs = self._world.jobs
         window = np.arange(self._weighed, min(self._weighed + WINDOW, len(jobs)))
         self._weighed = int(window[-1]) + 1
         alike = np.stack([jobs.kind[window], jobs.usual_count[window]], axis=1)
         for kind, count in np.unique(alike, axis=0).tolist():
             chosen = window[(alike == (kind, count)).all(axis=1)]
-            self._keep(chosen, self.policy.weigh(self.world, kind, chosen))
+            self._keep(chosen, self._policy.weigh(self._world, kind, chosen))
 
-    def _keep(self, jobs: Rows, options: Options) -> None:
-        if options.unlikely:
+    def _keep(self, jobs: Rows, weighed: Weighed) -> None:
+        if weighed.judged is not None and weighed.judged.unlikely:
             self.journal.unlikely.update(jobs.tolist())
-        hours = np.broadcast_to(options.seconds / 3600.0, (len(jobs), len(options.rows)))
+        hours = np.broadcast_to(weighed.seconds / 3600.0, (len(jobs), len(weighed.rows)))
+        done, wasted = weighed.done_s, weighed.wasted_s
         for place, job in enumerate(jobs.tolist()):
-            done = None if options.done_s is None else options.done_s[place]
-            self._choices[job] = Choice(options.rows, options.family, hours[place], done)
+            self._choices[job] = _Choice(
+                weighed.rows,
+                weighed.terms,
+                hours[place],
+                None if done is None else done[place],
+                None if wasted is None else wasted[place] / 3600.0,
+                weighed.judged,
+            )
 
     def _decide(self, job: int, now: float) -> bool:
         """Place a job or leave it waiting; whether it was placed."""
         choice = self._choices[job]
-        cost = self.stock.micros_per_hour[choice.family] * choice.hours
-        deadline = self._deadlines[job]
+        price = self._holdings.micros_per_hour[choice.terms]
+        cost = price * choice.hours
+        left = self._world.jobs.deadline_s[job] - now
         last_moment = np.inf
-        if choice.done_s is not None and deadline != np.inf:
-            in_time = (choice.done_s <= deadline - now) & (choice.hours != np.inf)
+        if choice.done_s is not None and left != np.inf:
+            in_time = (choice.done_s <= left) & (choice.hours != np.inf)
             if in_time.any():
                 cost[~in_time] = np.inf
-                last_moment = deadline - float(choice.done_s[in_time].min())
+                last_moment = now + left - float(choice.done_s[in_time].min())
             else:
                 self.journal.late.add(job)
-        best = int(cost.argmin())
-        if cost[best] == np.inf:
+        if cost.min() == np.inf:
             self._wait(job, last_moment, now)
             return False
+        if choice.judged is not None and choice.wasted_hours is not None:
+            cost = with_risk(cost, price * choice.wasted_hours, choice.judged)
+        best = int(cost.argmin())
         self.waiting.discard(job)
-        self._place(job, int(choice.rows[best]), int(choice.family[best]), now)
+        self._place(job, int(choice.rows[best]), int(choice.terms[best]), now)
         return True
 
-    def _place(self, job: int, row: int, family: int, now: float) -> None:
-        kind = int(self.world.jobs.kind[job])
-        known, one = self.world.classes[kind], self.world.market.families[family]
-        offer = self.stock.reserve(family)
-        run_s, completed = self.world.run_s(kind, job, row), self.world.holds(kind, job, row)
-        run_s *= 1.0 if completed else OOM_SHARE
-        used_s = one.provision_s + float(known.menu.startup_s[row]) + run_s
+    def _place(self, job: int, row: int, terms: int, now: float) -> None:
+        world, one = self._world, self._world.market.terms[terms]
+        kind = int(world.jobs.kind[job])
+        offer = self._holdings.reserve(terms)
+        completed = world.holds(kind, job, row)
+        run_s = world.run_s(kind, job, row) * (1.0 if completed else OOM_SHARE)
+        used_s = one.provision_s + float(world.classes[kind].menu.startup_s[row]) + run_s
         closed = bill(
             used_s,
             gpu_count=one.gpu_count,
-            micros_per_gpu_hour=self.world.market.prices[offer],
+            micros_per_gpu_hour=world.market.prices[offer],
             billing_increment_s=one.billing_increment_s,
             minimum_s=one.minimum_s,
         )
@@ -158,13 +159,24 @@ class _Run:
         if completed:
             del self._choices[job]
 
+    def _end(self, attempt: Attempt, now: float) -> None:
+        opened = self._holdings.release(attempt.offer, attempt.gpu_count)
+        if not attempt.completed:
+            self._learn(attempt)
+            self._decide(attempt.job, now)
+        self._serve(opened, now)
+
     def _learn(self, attempt: Attempt) -> None:
         """The job has run out of memory: whatever the policy, it now goes where Pythia would send it."""
         job = attempt.job
         self._crashes[job] = (*self._crashes.get(job, ()), attempt.row)
-        judged = self.world.classes[int(self.world.jobs.kind[job])].after(self._crashes[job])
+        judged = self._world.classes[int(self._world.jobs.kind[job])].after(self._crashes[job])
         jobs = np.array([job])
-        self._keep(jobs, expect(self.world, judged, jobs))
+        self._keep(jobs, expect(self._world, judged, jobs))
+
+    def _foresee(self, at_s: float, *, attempt: int | None = None, job: int) -> None:
+        heapq.heappush(self._events, _Event(at_s, self._foreseen, attempt, job))
+        self._foreseen += 1
 
     def _wait(self, job: int, last_moment: float, now: float) -> None:
         if job in self.waiting:
@@ -172,25 +184,23 @@ class _Run:
         if last_moment != np.inf:  # a moment later nothing is in time any more, and what is late may be free
             self._foresee(max(last_moment, now) + _MOMENT_S, job=job)
         self.waiting.add(job)
-        for family in set(self._choices[job].family.tolist()):
-            heapq.heappush(self._queues.setdefault(family, []), job)
+        for terms in set(self._choices[job].terms.tolist()):
+            heapq.heappush(self._queues.setdefault(terms, []), job)
 
     def _serve(self, opened: list[int], now: float) -> None:
-        """Ask the waiting jobs, the oldest first, while the families that have opened have anything left."""
+        """Ask the waiting jobs, the oldest first, while anything is left on the terms that have opened."""
         passed: list[tuple[int, int]] = []
-        while opened:
-            opened = [family for family in opened if self.stock.is_open(family) and self._next(family) is not None]
-            if not opened:
-                break
-            family = min(opened, key=lambda one: self._queues[one][0])
-            job = heapq.heappop(self._queues[family])
+        while opened := [terms for terms in opened if self._holdings.is_open(terms) and self._queued(terms)]:
+            terms = min(opened, key=lambda one: self._queues[one][0])
+            job = heapq.heappop(self._queues[terms])
             if not self._decide(job, now):
-                passed.append((family, job))
-        for family, job in passed:
-            heapq.heappush(self._queues[family], job)
+                passed.append((terms, job))
+        for terms, job in passed:
+            heapq.heappush(self._queues[terms], job)
 
-    def _next(self, family: int) -> int | None:
-        queue = self._queues.get(family, [])
+    def _queued(self, terms: int) -> bool:
+        """Whether a job waits on these terms; those at the front that wait no more are dropped."""
+        queue = self._queues.get(terms, [])
         while queue and queue[0] not in self.waiting:
             heapq.heappop(queue)
-        return queue[0] if queue else None
+        return bool(queue)

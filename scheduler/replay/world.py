@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.fit import Tried
-from scheduler.replay.market import Floats, Market
-from scheduler.replay.menu import Flags, Ints, Judged, Menu, judge
+from scheduler.replay.market import Market
+from scheduler.replay.menu import Judged, Menu, Rows, judge
 from scheduler.replay.residuals import Residuals
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +24,7 @@ class Jobs:
     deadline_s: Floats
     """On the clock of `submit_s`; infinite where there is none."""
     kind: Ints
-    """Place in `World.kinds`."""
+    """Place in `World.classes`."""
     work: Floats
     """How many units of its kind's work the job is."""
     usual_count: Ints
@@ -52,14 +48,16 @@ class Truth:
     """The share of jobs of this kind that fit there."""
     usable_gib: Floats
     """Of one GPU."""
-    peak_gib: Floats | None
-    """Before the job's own draw, on the fullest GPU; None where nobody measured it."""
+    peak_gib: Floats
+    """Before the job's own draw, on the fullest GPU."""
     card: Ints
     """Which column of `Jobs.time_level` is this row's GPU type."""
     gpu_type: tuple[str, ...]
     """What the card really is, where its offer's name leaves that open."""
-    residuals: Residuals | None
+    time: Residuals | None
     """Of the menu's questions; None where a unit of work always takes what was measured."""
+    memory: Residuals | None
+    """None where nobody measured the peak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +69,19 @@ class Class:
     truth: Truth
     usual: Mapping[int, Rows]
     """The rows that a user takes who takes so many GPUs of the reference card."""
-    again: Callable[[Sequence[Tried]], Menu] | None
-    """The same rows, judged after crashes; None where nothing runs out of memory."""
-    tried_at: Callable[[int], Tried]
+    again: Callable[[Sequence[Tried]], Menu] | None = None
+    """The same rows, judged after crashes; None where nothing runs out of memory, nor for `tried_at`."""
+    tried_at: Callable[[int], Tried] | None = None
     """What a crash on a row teaches."""
     _judged: dict[tuple[int, ...], Judged] = field(default_factory=dict)
 
-    def after(self, crashes: tuple[int, ...]) -> Judged:
+    def after(self, crashes: tuple[int, ...] = ()) -> Judged:
         """The menu as it looks after crashes on these rows; each set of crashes is judged once."""
         key = tuple(sorted(crashes))
         if key not in self._judged:
-            menu = self.menu if self.again is None else self.again([self.tried_at(row) for row in key])
+            menu = self.menu
+            if key and self.again is not None and self.tried_at is not None:
+                menu = self.again([self.tried_at(row) for row in key])
             self._judged[key] = judge(menu)
         return self._judged[key]
 
@@ -103,21 +103,20 @@ class World:
     def runs_s(self, kind: int, jobs: Rows, rows: Rows) -> Floats:
         """(jobs, rows): how long jobs of a kind would really run, without start-up."""
         truth = self.classes[kind].truth
-        whole = self.jobs.work[jobs][:, None] * truth.run_s[rows][None, :]
-        if truth.residuals is None:
+        whole: Floats = self.jobs.work[jobs][:, None] * truth.run_s[rows][None, :]
+        if truth.time is None:
             return whole
-        levels = self.jobs.time_level[jobs][:, truth.card[rows]]
-        questions = np.broadcast_to(self.classes[kind].menu.question[rows], levels.shape)
-        return whole * Residuals.at(truth.residuals.time, questions, levels)
+        questions = self.classes[kind].menu.question[rows]
+        return whole * truth.time.factors(questions, self.jobs.time_level[jobs], truth.card[rows])
 
     def run_s(self, kind: int, job: int, row: int) -> float:
         """`runs_s` of one job on one row: asked for every placement, so without arrays."""
         truth = self.classes[kind].truth
         whole = float(self.jobs.work[job] * truth.run_s[row])
-        if truth.residuals is None:
+        if truth.time is None:
             return whole
-        level = float(self.jobs.time_level[job, truth.card[row]])
-        return whole * Residuals.one(truth.residuals.time[self.classes[kind].menu.question[row]], level)
+        question = int(self.classes[kind].menu.question[row])
+        return whole * truth.time.factor(question, float(self.jobs.time_level[job, truth.card[row]]))
 
     def fits(self, kind: int, jobs: Rows, rows: Rows) -> Flags:
         """(jobs, rows): whether they would fit."""
@@ -131,10 +130,8 @@ class World:
     def peak_gib(self, kind: int, job: int, row: int) -> float | None:
         """Peak of a job that fits, no more than the card has, whatever was drawn; None where it was not measured."""
         truth = self.classes[kind].truth
-        if truth.peak_gib is None:
+        if truth.memory is None:
             return None
-        factor = 1.0
-        if truth.residuals is not None:
-            table = truth.residuals.memory[self.classes[kind].menu.question[row]]
-            factor = Residuals.one(table, float(self.jobs.need_level[job]))
-        return min(float(truth.peak_gib[row]) * factor, float(truth.usable_gib[row]))
+        question = int(self.classes[kind].menu.question[row])
+        peak = float(truth.peak_gib[row]) * truth.memory.factor(question, float(self.jobs.need_level[job]))
+        return min(peak, float(truth.usable_gib[row]))
