@@ -88,8 +88,9 @@ def place(
     turn: Turn | None = None,
 ) -> tuple[JobView, DecisionView] | None:
     """Decide and carry it out; None where `open_job` found nothing to decide."""
-    everything = {offer.id for offer in prospect.proposals.inventory.stock.offers}
-    taken: set[UUID] = set(everything) if turn is not None and turn.waits else set()
+    taken: set[UUID] = set()
+    if turn is not None and turn.waits:
+        taken = {offer.id for offer in prospect.proposals.inventory.stock.offers}
     while True:
         decision = decide(
             spec, prospect.proposals, prospect.forecasts,

@@ -45,9 +45,12 @@ def _view(row: Mapping[Any, Any]) -> AttemptView:
     return AttemptView(**{**row, "state": AttemptState(row["state"]), "outcome": outcome})
 
 
+_ADD = insert(Attempt.__table__)  # type: ignore[arg-type]
+
+
 def add(session: Session, *, now: datetime, **values: Any) -> None:
     """Store a new attempt as reserved. The database itself refuses a second live attempt of a job."""
-    session.execute(insert(Attempt).values(state=AttemptState.RESERVED, reserved_at=now, **values))
+    session.execute(_ADD, {"state": AttemptState.RESERVED, "reserved_at": now, **values})
 
 
 def job_of(session: Session, attempt_id: UUID) -> UUID | None:

@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from pydantic_core import to_json
+from sqlalchemy import JSON, Text, Uuid, bindparam, cast, column, func, insert, select
 
 from scheduler.domain.states import DecisionKind
 from scheduler.storage.engine import Session
@@ -20,18 +21,36 @@ from scheduler.storage.views import CandidateView, DecisionView
 _NAMES = tuple(field.name for field in fields(DecisionView) if field.name != "candidates")
 _CANDIDATE_NAMES = tuple(field.name for field in fields(CandidateView))
 
+_ADD = insert(Decision.__table__)  # type: ignore[arg-type]
+_FROM_JSON = ("id", *_CANDIDATE_NAMES)
+_CANDIDATE: Any = Candidate.__table__
+_ROWS = (
+    func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    .table_valued(*(column(name, _CANDIDATE.c[name].type) for name in _FROM_JSON))
+    .render_derived(with_types=True)
+)
+# a decision has a hundred candidates: as one document they are one message and one plan, not a hundred of each
+_ADD_CANDIDATES = insert(_CANDIDATE).from_select(
+    ["tenant_id", "decision_id", *_FROM_JSON],
+    select(
+        bindparam("own_tenant_id", type_=Uuid()),
+        bindparam("own_decision_id", type_=Uuid()),
+        *(_ROWS.c[name] for name in _FROM_JSON),
+    ),
+)
+
 
 def add(session: Session, decision: DecisionView, *, tenant_id: UUID) -> None:
     """Store a decision of a job; its id, job and number are set."""
     values = {name: getattr(decision, name) for name in _NAMES}
-    session.execute(insert(Decision.__table__).values(tenant_id=tenant_id, **values))  # type: ignore[arg-type]
+    session.execute(_ADD, {"tenant_id": tenant_id, **values})
     rows = [
-        {"id": new_id(), "tenant_id": tenant_id, "decision_id": decision.id}
-        | {name: getattr(candidate, name) for name in _CANDIDATE_NAMES}
+        {"id": new_id()} | {name: getattr(candidate, name) for name in _CANDIDATE_NAMES}
         for candidate in decision.candidates
     ]
     if rows:
-        session.execute(insert(Candidate.__table__), rows)  # type: ignore[arg-type]
+        own = {"own_tenant_id": tenant_id, "own_decision_id": decision.id}
+        session.execute(_ADD_CANDIDATES, {"rows": to_json(rows).decode(), **own})
 
 
 def latest_kind(session: Session, job_id: UUID) -> tuple[int, DecisionKind | None]:

@@ -35,6 +35,9 @@ def reserve(session: Session, offer_id: UUID, gpu_count: int) -> int | None:
     return int(got)
 
 
+_OPEN = insert(Reservation.__table__)  # type: ignore[arg-type]
+
+
 def open_for(
     session: Session,
     *,
@@ -47,10 +50,9 @@ def open_for(
 ) -> None:
     """Write down who holds what `reserve` has counted, and what it may cost."""
     session.execute(
-        insert(Reservation).values(
-            attempt_id=attempt_id, tenant_id=tenant_id, offer_id=offer_id, gpu_count=gpu_count,
-            committed_micros=committed_micros, reserved_at=now,
-        )
+        _OPEN,
+        {"attempt_id": attempt_id, "tenant_id": tenant_id, "offer_id": offer_id, "gpu_count": gpu_count,
+         "committed_micros": committed_micros, "reserved_at": now},
     )  # fmt: skip
 
 
