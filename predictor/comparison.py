@@ -1,7 +1,7 @@
 """Champion against challenger on the same held-out jobs, by a paired test.
 
-Every contributor has the same say, however many jobs it sent, and none of them may be made worse: otherwise whoever
-sends most would decide what is true for all.
+Every contributor has the same say, however many jobs it sent, and none of them may be made worse, nor any quantity:
+otherwise whoever sends most would decide what is true for all.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Comparison:
     by_gpu_type: Mapping[str, Pair]
     by_contributor: Mapping[str, Pair]
     worse_for: tuple[str, ...]
-    """Contributors whose jobs the challenger forecasts significantly worse; any one of them keeps the champion."""
+    """Quantities and contributors that the challenger forecasts significantly worse; any of them keeps the champion."""
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -105,18 +105,19 @@ def compare(
     if count < MIN_PAIRS:
         raise NotEnoughData(f"{count} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
     gained = errors.champion - errors.challenger
-    labels, place, sizes = np.unique(errors.contributor, return_inverse=True, return_counts=True)
+    _, place, sizes = np.unique(errors.contributor, return_inverse=True, return_counts=True)
     weights = 1.0 / sizes[place]
     p_value = _sign_flip(gained * weights, seed)
     worse_for = tuple(
         str(label)
-        for label in labels
-        if (mine := gained[errors.contributor == label]).size >= MIN_PAIRS and _sign_flip(-mine, seed) <= LEVEL
+        for slices in (errors.quantity, errors.contributor)
+        for label in np.unique(slices)
+        if (mine := gained[slices == label]).size >= MIN_PAIRS and _sign_flip(-mine, seed) <= LEVEL
     )
     gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
     better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for
     word = "is better" if better else "is not shown to be better"
-    blame = f", and it is worse for {len(worse_for)} of {len(labels)} contributors" if worse_for else ""
+    blame = f", and worse for {' and '.join(worse_for)}" if worse_for else ""
     old, new = float(np.median(errors.champion)), float(np.median(errors.challenger))
     return Comparison(
         better=better,

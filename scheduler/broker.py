@@ -15,8 +15,8 @@ from kombu.transport import TRANSPORT_ALIASES
 from predictor.errors import PythiaError
 from scheduler.settings import Settings
 
-QueueKind = Literal["dispatch", "poll", "maintenance"]
-QUEUE_KINDS: tuple[QueueKind, ...] = ("dispatch", "poll", "maintenance")
+QueueKind = Literal["dispatch", "poll", "maintenance", "train"]
+QUEUE_KINDS: tuple[QueueKind, ...] = ("dispatch", "poll", "maintenance", "train")
 
 SCHEMA = "kombu"
 """Where the embedded broker's tables live; migrations never look there."""

@@ -22,6 +22,8 @@ PLACE_WAITING = "pythia.place_waiting"
 """Decide again for the jobs that wait: {}."""
 NOTIFY = "pythia.notify"
 """Tell a job's webhook that it ended: {job_id}."""
+TRAIN = "pythia.train"
+"""Train a challenger: {training_id}."""
 
 QUEUE_OF: Mapping[str, QueueKind] = {
     LAUNCH: "dispatch",
@@ -29,6 +31,7 @@ QUEUE_OF: Mapping[str, QueueKind] = {
     SWEEP: "maintenance",
     PLACE_WAITING: "maintenance",
     NOTIFY: "maintenance",
+    TRAIN: "train",
 }
 
 Arguments = Mapping[str, str]

@@ -85,6 +85,7 @@ def run_relay(settings: Settings) -> None:
         batch=settings.relay_batch,
         placer_interval_s=settings.placer_interval_s,
         sweep_interval_s=settings.sweep_interval_s,
+        retrain_interval_s=settings.retrain_interval_s,
     )
     relay.run(carrier, interval_s=settings.relay_interval_s, clock=utc_now, rest=stopping.wait)
     dispatcher.close()

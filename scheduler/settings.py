@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """How often a running attempt is looked at."""
     sweep_interval_s: float = Field(default=10.0, gt=0)
     """How often lost, leaked and unclaimed attempts are looked for."""
+    retrain_interval_s: float = Field(default=6 * 3600.0, ge=0)
+    """How often the predictor learns from what was measured since; 0 never does by itself."""
     lease_s: float = Field(default=60.0, gt=0)
     """A claimed attempt whose worker was silent this long is taken for lost."""
     log_cap_bytes: int = Field(default=10 * 2**20, ge=1024)

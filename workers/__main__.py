@@ -16,11 +16,14 @@ from scheduler.settings import load_settings
 from workers.app import configure
 from workers.tasks import app
 
+PROMPT = tuple(kind for kind in QUEUE_KINDS if kind != "train")
+"""What a worker does unless told otherwise: a training takes minutes, and would keep launches waiting."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Listen on the named queues until told to stop; a bad setting is one sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run one Pythia worker.")
-    parser.add_argument("--queues", default=",".join(QUEUE_KINDS), help="comma-separated kinds of work")
+    parser.add_argument("--queues", default=",".join(PROMPT), help="comma-separated kinds of work; all but train")
     parser.add_argument("--concurrency", type=int, default=None, help="tasks at once (PYTHIA_WORKER_CONCURRENCY)")
     parser.add_argument("--name", default="worker@%h", help="the worker's name among its siblings")
     asked = parser.parse_args(arguments)

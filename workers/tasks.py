@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, SWEEP
+from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, SWEEP, TRAIN
 from workers.app import app
 from workers.wiring import installation
+
+TRAINING_S = 1500
+"""Less than a training's lease, so that it ends before another begins."""
 
 __all__ = ["app"]
 
@@ -39,3 +42,9 @@ def place_waiting() -> None:
 def notify(job_id: str, tries: str = "0") -> None:
     """Tell a webhook that its job has ended."""
     installation().messenger.tell(UUID(job_id), tries=int(tries))
+
+
+@app.task(name=TRAIN, soft_time_limit=TRAINING_S, time_limit=TRAINING_S + 60)
+def train(training_id: str) -> None:
+    """Learn from what was measured: minutes, on a queue whose worker does nothing else."""
+    installation().train(UUID(training_id))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from uuid import UUID
 
 from celery.signals import worker_process_init
 
+from predictor.catalogue import load_models
+from predictor.hardware import load_gpu_types
+from scheduler.revision import git_revision
 from scheduler.services.champion import champion_predictor
 from scheduler.services.knowledge import Knowledge, know
 from scheduler.services.place_waiting import place_waiting
+from scheduler.services.trainings import run_training
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import Engine, make_engine
 from workers.backends.base import Backend
@@ -17,6 +23,9 @@ from workers.backends.local import local_backend
 from workers.backends.simulated import simulated_backend
 from workers.runner import Runner
 from workers.webhook import Messenger
+
+TRAINING_NICE = 10
+"""How far a training stands back for everything else on its machine."""
 
 
 def utc_now() -> datetime:
@@ -41,6 +50,13 @@ class Installation:
     def place_waiting(self) -> None:
         """Decide again for jobs that wait."""
         place_waiting(self._engine, self._knowledge, now=utc_now())
+
+    def train(self, training_id: UUID) -> None:
+        """Learn from what was measured, with less claim to the processor than what serves."""
+        os.nice(max(0, TRAINING_NICE - os.nice(0)))
+        run_training(
+            self._engine, training_id, load_gpu_types(), load_models(), git_revision=git_revision(), clock=utc_now
+        )
 
     @cached_property
     def _knowledge(self) -> Knowledge:

@@ -12,8 +12,12 @@ from scheduler.cli.wording import columns, moment
 
 Json = Mapping[str, Any]
 
+_LOOK_S = 0.5
+
 app = typer.Typer(
-    rich_markup_mode=None, add_completion=False, help="The predictor's versions: list them, put one into use."
+    rich_markup_mode=None,
+    add_completion=False,
+    help="The predictor's versions: list, train, put into use, go back, and watch them.",
 )
 
 
@@ -30,14 +34,48 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def train(as_json: AsJson = False) -> None:
-    """Train a challenger on what was measured here; it is put into use if it predicts held-out jobs better."""
+def train(
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for what comes of it.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Have a worker train a challenger on what was measured here; it is put into use if it predicts better."""
+    import time  # noqa: PLC0415
+
     from scheduler.cli.client import connect  # noqa: PLC0415
 
     with connect() as server:
-        done = server.post("/v1/models:train", {})
-    said = "is in use now" if done["promoted"] else f"was not promoted: {done['model']['comparison']['verdict']}"
-    emit(done, f"{done['model']['version']} {said}", as_json=as_json)
+        training = server.post("/v1/models:train", {})
+        while wait and training["state"] != "ended":
+            time.sleep(_LOOK_S)
+            training = server.get(f"/v1/models/trainings/{training['id']}")
+    if training["state"] != "ended":
+        text = f"training {training['id']} is {training['state']}; see `pythia models`"
+    elif training["version"] is None:
+        text = f"nothing came of it: {training['verdict']}"
+    else:
+        came = "is in use now" if training["promoted"] else "was not promoted"
+        text = f"{training['version']} {came}: {training['verdict']}"
+    emit(training, text, as_json=as_json)
+
+
+@app.command()
+def rollback(as_json: AsJson = False) -> None:
+    """Go back to the version that was in use before, in the end to the one that came with Pythia."""
+    from scheduler.cli.client import connect  # noqa: PLC0415
+
+    with connect() as server:
+        now = server.post("/v1/models:rollback", {})
+    emit(now, f"{now['in_use']} is in use", as_json=as_json)
+
+
+@app.command()
+def drift(as_json: AsJson = False) -> None:
+    """Say where forecasts no longer hold: errors and coverage of the last jobs by task, GPU type and engine."""
+    from scheduler.cli.client import connect  # noqa: PLC0415
+
+    with connect() as server:
+        found = server.get("/v1/models/drift")
+    emit(found, _drift_text(found), as_json=as_json)
 
 
 @app.command()
@@ -76,3 +114,28 @@ def _text(found: Json) -> str:
             right=(2,),
         )
     )
+
+
+def _drift_text(found: Json) -> str:
+    if not found["slices"]:
+        return "No real attempt has finished in the last 30 days."
+    header = ("SLICE", "", "QUANTITY", "JOBS", "ERROR", "BEFORE", "WITHIN", "PROMISED")
+    rows = [
+        (
+            one["slice"],
+            one["value"],
+            one["quantity"],
+            str(one["jobs"]),
+            _share(one["median_error"]),
+            _share(one["median_error_before"]),
+            _share(one["within"]),
+            _share(one["promised"]),
+        )
+        for one in found["slices"]
+    ]
+    alarms = [f"ALARM  {alarm}" for alarm in found["alarms"]] or ["No alarm."]
+    return "\n".join([*alarms, *columns(header, rows, right=(3, 4, 5, 6, 7))])
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

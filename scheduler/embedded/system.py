@@ -33,6 +33,7 @@ _SERVICES = {
     "api": ("scheduler.main", "api"),
     "relay": ("scheduler.main", "relay"),
     "worker": ("workers",),
+    "trainer": ("workers", "--queues", "train", "--concurrency", "1", "--name", "trainer@%h"),
 }
 
 

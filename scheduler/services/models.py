@@ -9,7 +9,7 @@ from typing import Any
 
 from predictor.bundle import Manifest, load_bundle
 from predictor.model import load_default_predictor
-from scheduler.domain.errors import NotBetter
+from scheduler.domain.errors import Conflict, NotBetter
 from scheduler.storage import models
 from scheduler.storage.engine import Engine, reading, transaction
 from scheduler.storage.views import ModelView
@@ -56,6 +56,24 @@ def promote_model(engine: Engine, version: str, *, now: datetime) -> ModelView:
             _demand_proof(version, wanted.comparison, current)
         models.promote(session, version, now)
         return models.get(session, version)
+
+
+def roll_back(engine: Engine) -> str:
+    """Put back what was in use before the champion, the shipped bundle in the end; the version now in use.
+
+    What is rolled back needs proof again, so that rolling back twice goes back two versions.
+    """
+    with transaction(engine) as session:
+        models.lock(session)
+        current = models.champion_version(session)
+        if current is None:
+            raise Conflict("the shipped bundle is in use; there is nothing before it to go back to")
+        earlier = models.before(session, current)
+        models.demote(session, current)
+        if earlier is None:
+            return load_default_predictor().version
+        models.restore(session, earlier)
+        return earlier
 
 
 def _demand_proof(version: str, comparison: Mapping[str, Any] | None, current: str) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from scheduler.dispatch import PLACE_WAITING, POLL, QUEUE_OF, SWEEP, Dispatcher
+from scheduler.services.trainings import ring_training_if_due
 from scheduler.storage import attempts, jobs, outbox
 from scheduler.storage.engine import Engine, transaction
 
@@ -23,6 +24,9 @@ CLAIM_S = 30.0
 
 RING_AGAIN_S = 15.0
 """Seconds after which an attempt whose poll was rung, and which nobody looked at, is rung again."""
+
+LOOK_FOR_TRAINING = timedelta(minutes=1)
+"""How often it is asked whether a training is due, or was left behind."""
 
 KEPT = timedelta(days=1)
 """How long sent rows are kept for looking back."""
@@ -37,8 +41,11 @@ class Relay:
     batch: int = 100
     placer_interval_s: float = 1.0
     sweep_interval_s: float = 10.0
+    retrain_interval_s: float = 0.0
+    """0: nothing is trained by itself."""
     _next_placing: datetime | None = field(default=None, init=False)
     _next_sweep: datetime | None = field(default=None, init=False)
+    _next_training: datetime | None = field(default=None, init=False)
 
     def step(self, now: datetime) -> int:
         """Carry what is due; how many doorbells were rung. A broker that fails raises, and the rows stay unsent."""
@@ -82,6 +89,9 @@ class Relay:
                 outbox.forget_sent(session, now - KEPT)
             self.dispatcher.send(SWEEP, QUEUE_OF[SWEEP], {})
             rung += 1
+        if self._next_training is None or now >= self._next_training:
+            self._next_training = now + LOOK_FOR_TRAINING
+            ring_training_if_due(self.engine, now=now, interval_s=self.retrain_interval_s)
         return rung
 
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import structlog
 
 from predictor.bundle import Bundle, load_bundle, to_blob
-from predictor.comparison import compare
+from predictor.comparison import Comparison, compare
 from predictor.errors import NotEnoughData, PythiaError
 from predictor.hardware import GpuCatalogue
+from predictor.site_training import Lesson, learn_site
 from predictor.telemetry import Observation, read_observation
-from predictor.training import train
 from predictor.workload_spec import ModelSource
 from scheduler.domain.errors import NotBetter
 from scheduler.services.champion import readable_or_shipped
 from scheduler.services.models import promote_model
 from scheduler.storage import models, observations
 from scheduler.storage.engine import Engine, reading, transaction
+from scheduler.storage.observations import Measured
 from scheduler.storage.views import ModelView
 
 log = structlog.get_logger(__name__)
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 HELD_OUT = 5
 """One configuration in so many is never trained on. The same ones every time, so that a champion trained here has not
 seen what its challengers are compared on."""
+
+JUDGES = 1000
+"""The newest held-out observations of each contributor, which decide: what was true a year ago is another matter."""
 
 SEED = 7
 
@@ -40,45 +43,74 @@ class Trained:
 
     model: ModelView
     promoted: bool
+    window: tuple[datetime, datetime]
+    """The first and the last observation that was read."""
+    read: int
+    learned_from: int
+    held_out: int
     left_out: int
     """Observations that today's facts cannot read."""
+    quarantined: int
+    """Measurements that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An observation, who gave it, and when."""
+
+    observation: Observation
+    contributor: str
+    at: datetime
 
 
 def train_from_database(
-    engine: Engine,
-    gpus: GpuCatalogue,
-    known_models: ModelSource,
-    *,
-    git_revision: str,
-    now: datetime,
-    tenant_id: UUID | None = None,
+    engine: Engine, gpus: GpuCatalogue, known_models: ModelSource, *, git_revision: str, now: datetime
 ) -> Trained:
-    """Train on every stored observation (of one tenant, if given), store the version, and promote it if it is better.
-
-    NotEnoughData where there is too little to learn or to compare.
+    """Learn this site from every stored observation on top of the shipped bundle, store the version, and promote it if
+    it is better. NotEnoughData where there is too little to learn or to compare.
     """
     with reading(engine) as session:
         version = models.champion_version(session)
         blob = None if version is None else models.bundle(session, version)
-        seen, left_out = _read(observations.every_body(session, tenant_id), gpus, known_models)
-    champion = load_bundle() if blob is None else readable_or_shipped(blob)
-    learned = [one for one in seen if not is_held_out(one)]
-    held_out = [one for one in seen if is_held_out(one)]
+        seen, left_out = _read(observations.every(session), gpus, known_models)
+    base = load_bundle()
+    champion = base if blob is None else readable_or_shipped(blob)
+    learned = [one for one in seen if not is_held_out(one.observation)]
+    held_out = [one for one in seen if is_held_out(one.observation)]
     if not learned or not held_out:
         raise NotEnoughData(
-            f"{len(seen)} observations of {len({one.configuration for one in seen})} configurations are too few to "
-            "learn from some and compare on others; run more jobs or import observations"
+            f"{len(seen)} observations of {len({one.observation.configuration for one in seen})} configurations are "
+            "too few to learn from some and compare on others; run more jobs or import observations"
         )
-    challenger = train(
-        learned, seed=SEED, created=now.date().isoformat(), git_revision=git_revision, base=champion, metrics={}
+    lesson = learn_site(
+        base,
+        [one.observation for one in learned],
+        contributors=[one.contributor for one in learned],
+        seed=SEED,
+        created=now.date().isoformat(),
+        git_revision=git_revision,
     )
-    verdict = compare(champion, challenger, held_out)
+    for kept_out in lesson.quarantined[:20]:
+        log.warning("quarantined a measurement", id=kept_out.id, source=kept_out.source, reason=kept_out.reason)
+    challenger = lesson.bundle
+    judges = _newest(held_out)
+    verdict = compare(
+        champion,
+        challenger,
+        [one.observation for one in judges],
+        contributors=[one.contributor for one in judges],
+    )
+    window = (min(one.at for one in seen), max(one.at for one in seen))
     # the one it would replace, even where that cannot be read any more and the shipped bundle stood in for it
     comparison = {**verdict.to_json(), "champion": version or champion.version}
-    _keep(engine, challenger, comparison, now)
+    _keep(engine, lesson, verdict, comparison, window, now)
     promoted = _promote_if_better(engine, challenger.version, now)
     with reading(engine) as session:
-        return Trained(model=models.get(session, challenger.version), promoted=promoted, left_out=left_out)
+        model = models.get(session, challenger.version)
+    return Trained(
+        model=model, promoted=promoted, window=window, read=len(seen), learned_from=len(learned),
+        held_out=len(held_out), left_out=left_out, quarantined=len(lesson.quarantined),
+    )  # fmt: skip
 
 
 def is_held_out(observation: Observation) -> bool:
@@ -86,25 +118,66 @@ def is_held_out(observation: Observation) -> bool:
     return int(hashlib.sha256(observation.configuration.encode()).hexdigest()[:8], 16) % HELD_OUT == 0
 
 
-def _read(
-    bodies: Iterable[Mapping[str, Any]], gpus: GpuCatalogue, known_models: ModelSource
-) -> tuple[list[Observation], int]:
-    read: list[Observation] = []
+def _read(rows: Iterable[Measured], gpus: GpuCatalogue, known_models: ModelSource) -> tuple[list[_Seen], int]:
+    read: list[_Seen] = []
     left_out = 0
-    for body in bodies:
+    for row in rows:
         try:
-            read.append(read_observation(body, known_models, gpus))
+            observation = read_observation(row.body, known_models, gpus)
         except PythiaError as error:
             left_out += 1
             log.warning("left out an observation", reason=str(error))
+            continue
+        read.append(_Seen(observation, _contributor(row), row.observed_at))
     return read, left_out
 
 
-def _keep(engine: Engine, bundle: Bundle, comparison: Mapping[str, Any], now: datetime) -> None:
+def _contributor(row: Measured) -> str:
+    """Who gave an observation, under a name that tells other tenants nothing."""
+    return "contributor " + hashlib.sha256(f"{row.tenant_id}/{row.source}".encode()).hexdigest()[:8]
+
+
+def _newest(held_out: Sequence[_Seen]) -> list[_Seen]:
+    """The newest of each contributor; `held_out` is oldest first."""
+    taken: dict[str, int] = {}
+    newest: list[_Seen] = []
+    for one in reversed(held_out):
+        if taken.setdefault(one.contributor, 0) < JUDGES:
+            taken[one.contributor] += 1
+            newest.append(one)
+    return newest
+
+
+def _keep(
+    engine: Engine,
+    lesson: Lesson,
+    verdict: Comparison,
+    comparison: Mapping[str, Any],
+    window: tuple[datetime, datetime],
+    now: datetime,
+) -> None:
+    bundle: Bundle = lesson.bundle
+    slices = {"quantity": verdict.by_quantity, "gpu_type": verdict.by_gpu_type, "contributor": verdict.by_contributor}
+    metrics = {
+        "base": bundle.manifest.base,
+        "window": {"from": window[0].isoformat(), "to": window[1].isoformat()},
+        "quarantined": len(lesson.quarantined),
+        "held_out": {
+            slice_: {
+                label: {"configurations": pair.configurations, "error": pair.challenger_error}
+                for label, pair in pairs.items()
+            }
+            for slice_, pairs in slices.items()
+        },
+        "site": {
+            task: {"rows": site.rows, "configurations": site.configurations, "noise": site.noise, "width": site.width}
+            for task, site in bundle.sites.items()
+        },
+    }
     with transaction(engine) as session:
         models.add(
             session, version=bundle.version, bundle=to_blob(bundle), rows=bundle.manifest.observations,
-            metrics=bundle.manifest.metrics, comparison=comparison, now=now,
+            metrics=metrics, comparison=comparison, now=now,
         )  # fmt: skip
 
 

@@ -74,10 +74,32 @@ def bundle(session: Session, version: str) -> bytes:
     return found
 
 
+def lock(session: Session) -> None:
+    """Let no other transaction change the champion: two at once would each see the other's."""
+    session.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def demote(session: Session, version: str) -> None:
+    """Take a champion out of use; it needs proof again before it comes back."""
+    session.execute(update(Model).where(Model.version == version).values(champion=False, promoted_at=None))
+
+
+def restore(session: Session, version: str) -> None:
+    """Make an earlier champion the champion again, in its old place in history."""
+    session.execute(update(Model).where(Model.version == version).values(champion=True))
+
+
+def before(session: Session, version: str) -> str | None:
+    """The version that was in use before this one; None where that was the shipped one."""
+    since = select(Model.promoted_at).where(Model.version == version).scalar_subquery()
+    return session.execute(
+        select(Model.version).where(Model.promoted_at < since).order_by(Model.promoted_at.desc()).limit(1)
+    ).scalar_one_or_none()
+
+
 def promote(session: Session, version: str, now: datetime) -> None:
     """Make a stored version the champion in the place of the one before."""
-    # two promotions at once would each see the other's champion: one after the other, then
-    session.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
+    lock(session)
     quietly = {"synchronize_session": False}
     session.execute(
         update(Model).where(Model.champion, Model.version != version).values(champion=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,12 +62,25 @@ def page(
     return [ObservationView(**row) for row in session.execute(query).mappings()]
 
 
-def every_body(session: Session, tenant_id: UUID | None = None) -> Iterator[Mapping[str, Any]]:
-    """All observations, oldest first, streamed: there may be more than fit in memory."""
-    query = select(Observation.body).order_by(Observation.id).execution_options(yield_per=1000)
-    if tenant_id is not None:
-        query = query.where(Observation.tenant_id == tenant_id)
-    yield from session.execute(query).scalars()
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An observation and where it came from."""
+
+    tenant_id: UUID
+    source: str
+    observed_at: datetime
+    body: Mapping[str, Any]
+
+
+def every(session: Session) -> Iterator[Measured]:
+    """All observations, oldest first, streamed: there may be many."""
+    query = (
+        select(Observation.tenant_id, Observation.source, Observation.observed_at, Observation.body)
+        .order_by(Observation.id)
+        .execution_options(yield_per=1000)
+    )
+    for row in session.execute(query):
+        yield Measured(*row)
 
 
 def count(session: Session, tenant_id: UUID) -> int:

@@ -6,6 +6,7 @@ from scheduler.storage.attempt_tables import Attempt, AttemptLog, Observation, R
 from scheduler.storage.base import DEFAULT_TENANT, Base
 from scheduler.storage.inventory_tables import ApiKey, Model, Offer, Tenant
 from scheduler.storage.job_tables import Candidate, Decision, Event, Job, OutboxMessage
+from scheduler.storage.learning_tables import Training
 from scheduler.storage.price_tables import InventoryVersion, OfferPrice, PriceImport, QuarantinedPrice
 from scheduler.storage.queue_tables import Waits
 
@@ -29,5 +30,6 @@ __all__ = [
     "QuarantinedPrice",
     "Reservation",
     "Tenant",
+    "Training",
     "Waits",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.errors import NotFound
@@ -73,7 +73,7 @@ def claim(session: Session, training_id: UUID, *, now: datetime, until: datetime
         update(Training)
         .where(
             Training.id == training_id,
-            or_(Training.state == "queued", (Training.state == "running") & (Training.lease_expires_at < now)),
+            or_(Training.state == "queued", and_(Training.state == "running", Training.lease_expires_at < now)),
         )
         .values(state="running", started_at=now, lease_expires_at=until)
         .returning(Training.id)
@@ -113,11 +113,11 @@ def open_one(session: Session) -> TrainingView | None:
 
 def due(session: Session, *, before: datetime, least_new: int) -> bool:
     """Whether the last training is older than `before` and so many observations are newer than it."""
-    asked = session.execute(select(func.max(Training.requested_at))).scalar_one()
-    if asked is not None and asked >= before:
-        return False
+    asked: datetime | None = session.execute(select(func.max(Training.requested_at))).scalar_one()
     newer = select(Observation.id).limit(least_new)
     if asked is not None:
+        if asked >= before:
+            return False
         newer = newer.where(Observation.observed_at > asked)
     return len(session.execute(newer).all()) >= least_new
 
@@ -127,8 +127,8 @@ def abandoned(session: Session, *, now: datetime, silent_since: datetime) -> UUI
     return session.execute(
         select(Training.id).where(
             or_(
-                (Training.state == "queued") & (Training.requested_at < silent_since),
-                (Training.state == "running") & (Training.lease_expires_at < now),
+                and_(Training.state == "queued", Training.requested_at < silent_since),
+                and_(Training.state == "running", Training.lease_expires_at < now),
             )
         )
     ).scalar_one_or_none()

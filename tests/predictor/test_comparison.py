@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -40,11 +41,14 @@ def test_a_bundle_is_not_better_than_itself() -> None:
 
 
 def test_a_bundle_taught_nonsense_is_not_promoted() -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
     seen, held_out = halves()
     wrong = [
-        replace(one, runtime_s=one.runtime_s and one.runtime_s * 8, step_time_s=one.step_time_s and one.step_time_s * 8)
+        replace(
+            one,
+            runtime_s=one.runtime_s and one.runtime_s * 8,
+            step_time_s=one.step_time_s and one.step_time_s * 8,
+            peak_vram_gib=one.peak_vram_gib and one.peak_vram_gib / 4,
+        )
         for one in seen
     ]
     poisoned = train(wrong, seed=7, created="2026-01-02", git_revision="abc", base=None)
@@ -68,3 +72,22 @@ def test_a_kind_of_job_the_champion_never_heard_of_counts_against_it() -> None:
     found = compare(None, challenger, jobs[1::2])
     assert found.better
     assert found.challenger_error < 0.1
+
+
+def test_nobody_decides_by_sending_most() -> None:
+    seen, held_out = halves()
+    few = [one for one in held_out if one.source == "lab0"]
+    others = [one for one in held_out if one.source != "lab0"]
+    champion = train(seen, seed=7, created="2026-01-02", git_revision="abc", base=None)
+    elsewhere = [slower(one) for one in seen if one.source != "lab0"]
+    challenger = train(elsewhere, seed=7, created="2026-01-03", git_revision="abc", base=None)
+    found = compare(champion, challenger, [*few, *map(slower, others), *map(slower, others)])
+    assert not found.better
+    assert "lab0" in found.worse_for
+
+
+def slower(one: Observation) -> Observation:
+    """What somebody says whose clock runs at half the speed."""
+    return replace(
+        one, runtime_s=one.runtime_s and one.runtime_s * 2, step_time_s=one.step_time_s and one.step_time_s * 2
+    )

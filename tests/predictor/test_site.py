@@ -190,7 +190,8 @@ def test_a_site_survives_being_written_down() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"weights": [1.0, 2.0]}, {"noise": 0.0}, {"tilt": -2.0}, {"features": "others"}, {"known": {}}, {"kernel": 1}]
+    "damage",
+    [{"weights": [1.0, 2.0]}, {"noise": 0.0}, {"tilt": -2.0}, {"features": "others"}, {"known": {}}, {"kernel": 1}],
 )
 def test_a_damaged_site_is_refused(damage: dict[str, object]) -> None:
     raw = site_of(1).sites[Task.TRAINING_TIME].to_json()

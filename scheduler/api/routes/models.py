@@ -1,22 +1,19 @@
-"""The predictor's versions, with their scores."""
+"""The predictor's versions with their scores, trainings, and whether forecasts still hold."""
 
 from __future__ import annotations
 
-import threading
+from uuid import UUID
 
 from fastapi import APIRouter
 
 from scheduler.api.context import Context, Tenant
-from scheduler.api.problems import refuse, responses
-from scheduler.api.schemas.models import ModelOut, ModelsOut, ShippedOut, TrainedOut
+from scheduler.api.problems import responses
+from scheduler.api.schemas.models import DriftOut, ModelOut, ModelsOut, RolledBackOut, ShippedOut, SliceOut, TrainingOut
 from scheduler.api.strict_json import JsonRoute
-from scheduler.revision import git_revision
-from scheduler.services import models
-from scheduler.services.train import train_from_database
+from scheduler.services import models, trainings
+from scheduler.services.drift import drift
 
 router = APIRouter(prefix="/models", tags=["predictor"], route_class=JsonRoute)
-
-_training = threading.Lock()
 
 
 @router.get("", summary="Versions of the predictor")
@@ -29,25 +26,41 @@ def list_models(context: Context, tenant: Tenant) -> ModelsOut:
             version=shipped.version, rows=shipped.observations, created=shipped.created, metrics=shipped.metrics
         ),
         items=[ModelOut.model_validate(one, from_attributes=True) for one in models.list_models(context.engine)],
+        trainings=[
+            TrainingOut.model_validate(one, from_attributes=True) for one in trainings.list_trainings(context.engine)
+        ],
     )
 
 
-@router.post(":train", status_code=201, summary="Train a challenger", responses=responses(409))
-def train_model(context: Context, tenant: Tenant) -> TrainedOut:
-    """Train on every stored observation, compare with the champion on held-out jobs, promote what is better.
-
-    It answers when it is done: seconds to minutes. One training at a time.
+@router.post(":train", status_code=202, summary="Train a challenger")
+def train_model(context: Context, tenant: Tenant) -> TrainingOut:
+    """Ask a worker to learn from every stored observation, compare with the champion on held-out jobs, and promote what
+    is better. Answers at once; one training is open at a time, and asking again answers with it.
     """
-    if not _training.acquire(blocking=False):  # two at once would only take each other's processor
-        raise refuse(409, "a training is running; ask again when it is done")
-    try:
-        knowledge = context.knowledge
-        trained = train_from_database(
-            context.engine, knowledge.gpus, knowledge.models, git_revision=git_revision(), now=context.clock()
-        )
-    finally:
-        _training.release()
-    return TrainedOut.model_validate(trained, from_attributes=True)
+    asked = trainings.request_training(context.engine, now=context.clock())
+    return TrainingOut.model_validate(asked, from_attributes=True)
+
+
+@router.get("/trainings/{training_id}", summary="How a training goes", responses=responses(404))
+def get_training(training_id: UUID, context: Context, tenant: Tenant) -> TrainingOut:
+    """Queued, running or ended; then with the version it made and the verdict on it."""
+    return TrainingOut.model_validate(trainings.get_training(context.engine, training_id), from_attributes=True)
+
+
+@router.get("/drift", summary="Whether forecasts still hold")
+def get_drift(context: Context, tenant: Tenant) -> DriftOut:
+    """Errors and coverage of the last finished attempts by task, GPU type, engine and tenant; alarms first."""
+    slices = drift(context.engine, now=context.clock(), tenant_id=tenant)
+    return DriftOut(
+        alarms=[one.alarm for one in slices if one.alarm],
+        slices=[SliceOut.model_validate(one, from_attributes=True) for one in slices],
+    )
+
+
+@router.post(":rollback", summary="Go back to the version before", responses=responses(409))
+def roll_back(context: Context, tenant: Tenant) -> RolledBackOut:
+    """Put back what was in use before the champion; 409 where the shipped version is in use already."""
+    return RolledBackOut(in_use=models.roll_back(context.engine))
 
 
 @router.post("/{version}:promote", summary="Put a version into use", responses=responses(404, 409))

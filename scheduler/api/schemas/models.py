@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -31,17 +32,58 @@ class ShippedOut(Out):
     metrics: dict[str, Any]
 
 
+class TrainingOut(Out):
+    """A training, and what came of it."""
+
+    id: UUID
+    state: Literal["queued", "running", "ended"]
+    scheduled: bool = Field(description="Rung by the clock, not by a person")
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    version: str | None = Field(description="The challenger; null while there is none, or where none came of it")
+    promoted: bool
+    verdict: str | None = Field(description="How it compared, or why nothing came of it")
+    window_from: datetime | None = Field(description="The first observation that it read")
+    window_to: datetime | None = Field(description="The last observation that it read")
+    read: int | None = Field(description="Observations that it read")
+    learned_from: int | None
+    held_out: int | None = Field(description="Observations kept for comparing, never learned from")
+    left_out: int | None = Field(description="Observations that today's facts cannot read")
+    quarantined: int | None = Field(description="Measurements that cannot be")
+
+
 class ModelsOut(Out):
     """Every version there is, and which one answers."""
 
     in_use: str
     shipped: ShippedOut
     items: list[ModelOut] = Field(description="What was trained here, newest first")
+    trainings: list[TrainingOut] = Field(description="The last ones, newest first")
 
 
-class TrainedOut(Out):
-    """A challenger, and whether it answers now."""
+class RolledBackOut(Out):
+    """What answers now."""
 
-    model: ModelOut
-    promoted: bool
-    left_out: int = Field(description="Observations that today's facts cannot read")
+    in_use: str
+
+
+class SliceOut(Out):
+    """The last jobs of a slice against their forecasts."""
+
+    slice: str = Field(examples=["gpu_type"])
+    value: str = Field(examples=["H100-SXM"])
+    quantity: Literal["memory", "time"]
+    jobs: int
+    median_error: float | None = Field(description="Of |log(measured / p50)|")
+    median_error_before: float | None
+    within: float = Field(description="Share below p95 (memory) or between p10 and p90 (time)")
+    promised: float
+    alarm: str | None
+
+
+class DriftOut(Out):
+    """Where forecasts no longer hold."""
+
+    alarms: list[str]
+    slices: list[SliceOut] = Field(description="Those with alarms first")

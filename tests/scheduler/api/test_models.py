@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -44,6 +45,20 @@ def test_unknown_version_is_a_404(client: TestClient) -> None:
     assert client.post("/v1/models/none:promote").status_code == 404
 
 
-def test_training_without_data_says_so(client: TestClient) -> None:
-    answer = client.post("/v1/models:train")
-    assert (answer.status_code, answer.json()["code"]) == (422, "not_enough_data")
+def test_training_is_asked_for_and_never_done_here(client: TestClient) -> None:
+    first, second = client.post("/v1/models:train"), client.post("/v1/models:train")
+    assert (first.status_code, first.json()["state"]) == (202, "queued")
+    assert second.json()["id"] == first.json()["id"]
+    assert client.get(f"/v1/models/trainings/{first.json()['id']}").json() == first.json()
+    assert client.get("/v1/models").json()["trainings"] == [first.json()]
+    assert client.get(f"/v1/models/trainings/{uuid4()}").status_code == 404
+
+
+def test_rolling_back_ends_at_the_shipped_version(client: TestClient, challengers: str) -> None:
+    client.post("/v1/models/good:promote")
+    assert client.post("/v1/models:rollback").json() == {"in_use": challengers}
+    assert client.post("/v1/models:rollback").status_code == 409
+
+
+def test_drift_of_an_installation_without_real_jobs_is_empty(client: TestClient) -> None:
+    assert client.get("/v1/models/drift").json() == {"alarms": [], "slices": []}
