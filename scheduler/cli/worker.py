@@ -10,7 +10,7 @@ import typer
 
 
 def worker(
-    queues: Annotated[str | None, typer.Option(help="Kinds of work, comma-separated; all but train by default.")] = None,
+    queues: Annotated[str | None, typer.Option(help="Kinds of work, by comma; by default all but train.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks at once.")] = None,
     name: Annotated[str | None, typer.Option(help="The worker's name among its siblings.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object a line.")] = False,
