@@ -240,9 +240,7 @@ def _training(spec: TrainingSpec, models: ModelSource, software: Software) -> Tr
         num_samples=spec.num_samples,
         num_tokens=spec.num_tokens,
         optimizer=notes.default("optimizer", spec.optimizer, "adamw").lower(),
-        gradient_checkpointing=notes.default(
-            "gradient_checkpointing", spec.gradient_checkpointing, Checkpointing.NONE
-        ),
+        gradient_checkpointing=notes.default("gradient_checkpointing", spec.gradient_checkpointing, Checkpointing.NONE),
         attention=notes.default("attention", spec.attention, Attention.FLASH),
         lora_rank=notes.default("lora_rank", spec.lora_rank, 16) if adapters else 0,
         lora_target_modules=() if named == ("all-linear",) else named,
