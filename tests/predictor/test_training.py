@@ -40,15 +40,16 @@ def test_intervals_hold_on_settings_that_were_not_seen() -> None:
 
 
 def test_runs_out_of_memory_raise_the_forecast() -> None:
+    """Bounds that lie a factor of e above what the others teach pull the forecast up; dropped, they could not."""
     world = [seen for seen in invented_world() if seen.step_time_s or seen.outcome is Outcome.OUT_OF_MEMORY]
     found = samples(Task.TRAINING_MEMORY, world)
     assert found.lower_bound.any()
-    with_bounds = fit(Task.TRAINING_MEMORY, found, seed=1)
+    lifted = replace(found, measured=found.measured + found.lower_bound)
+    with_bounds = fit(Task.TRAINING_MEMORY, lifted, seed=1)
     without = fit(Task.TRAINING_MEMORY, found.take(~found.lower_bound), seed=1)
     bound = found.take(found.lower_bound)
     raised = with_bounds.correct(bound.rows).shift - without.correct(bound.rows).shift
-    assert raised.mean() > -1e-3
-    assert (raised > 0).any()
+    assert raised.mean() > 0.05
 
 
 def test_far_from_the_data_the_arithmetic_is_left_alone_or_nearly() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from scheduler.cli.main import main
 from scheduler.services.api_keys import make_key
@@ -65,10 +67,13 @@ def engine(embedded_postgres_server: PostgresServer) -> Iterator[Engine]:
 @pytest.fixture
 def server(engine: Engine, pythia: Pythia, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A live server that the command line finds; nothing runs the jobs that are placed there."""
+    # it shares this process, and what it logs must not stand in a command's output
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with served(small_api(engine, FixedPredictor(), World())) as url:
         monkeypatch.setenv("PYTHIA_URL", url)
         monkeypatch.setenv("PYTHIA_API_KEY", make_key(engine, DEFAULT_TENANT, "test"))
         yield url
+    structlog.reset_defaults()
 
 
 @pytest.fixture
