@@ -15,7 +15,7 @@ from scheduler.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
-OURS = {"migrations", "inventory", "api", "relay", "worker"}
+OURS = {"migrations", "inventory", "api", "relay", "worker", "trainer"}
 
 
 @pytest.fixture(scope="module")
