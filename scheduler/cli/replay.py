@@ -59,7 +59,7 @@ def replay(
     ] = None,
     min_fit: Annotated[
         float, typer.Option("--min-fit", min=0.01, max=0.999, help="Probability of fitting that modelled jobs ask.")
-    ] = 0.99,
+    ] = 0.98,
     as_json: AsJson = False,
 ) -> None:
     """Compare Pythia with other ways of choosing, and with an oracle, on the same arrivals."""

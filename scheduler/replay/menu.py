@@ -150,7 +150,11 @@ class Judged:
 
 def judge(menu: Menu) -> Judged:
     """Leave out the rows that are unlikely to fit, and those that another row on the same terms beats."""
-    rows = unbeaten(menu, np.flatnonzero(or_likeliest(menu, menu.accepted)))
+    return judge_rows(menu, unbeaten(menu, np.flatnonzero(or_likeliest(menu, menu.accepted))))
+
+
+def judge_rows(menu: Menu, rows: Rows) -> Judged:
+    """Exactly these rows, as columns."""
     p10, p50, p90 = menu.p10_s[rows], menu.p50_s[rows], menu.p90_s[rows]
     headroom = menu.headroom[rows]
     order = np.argsort(headroom, kind="stable")
