@@ -52,7 +52,8 @@ class CeleryDispatcher:
         self._broker = broker
         self._app = Celery("pythia-sender", set_as_current=False)
         self._app.conf.update(
-            **broker.celery_settings(),
+            # nothing beats for a connection that only publishes: RabbitMQ would cut it whenever the relay is idle
+            **(broker.celery_settings() | {"broker_heartbeat": 0}),
             task_queues=broker.queues(),
             task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
             task_ignore_result=True,
