@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from celery import Celery
@@ -20,6 +21,7 @@ configure(app, broker)
 @app.task(name="note")
 def note(word: str) -> None:
     """Append one line; a single small write is atomic between processes."""
+    time.sleep(0.02)  # so long that one of two workers cannot take everything before the other has looked
     with Path(os.environ["NOTES"]).open("a", encoding="utf-8") as file:
         file.write(f"{word} {os.getpid()}\n")
 
