@@ -60,6 +60,10 @@ class Broker:
             "broker_connection_retry_on_startup": True,  # a broker that starts after us is no error
             "broker_connection_max_retries": None,  # for ever: PostgreSQL keeps what is to be sent meanwhile
             "broker_heartbeat": 30,  # seconds; RabbitMQ only. 120 leaves a dead peer unnoticed for four minutes
+            # A connection that the broker or a proxy cut while it idled is only found out by sending: again, at once,
+            # on a new one. A broker that is really gone is an error after two tries.
+            "task_publish_retry": True,
+            "task_publish_retry_policy": dict(_GIVE_UP_SOON),
         }
 
 

@@ -58,8 +58,6 @@ class CeleryDispatcher:
             task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
             task_ignore_result=True,
             task_serializer="json",
-            # The relay tries again itself, with the row still unsent; Celery's own retries would only hide an outage.
-            task_publish_retry=False,
         )
 
     def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:

@@ -22,6 +22,7 @@ from scheduler.broker import BrokerUnreachable, broker_for, prepare
 from scheduler.dispatch import CeleryDispatcher
 from scheduler.settings import Settings
 from tests.support.brokers import BROKERS, broker_settings
+from tests.support.proxy import CuttableProxy
 
 
 @pytest.fixture(params=BROKERS)
@@ -87,6 +88,20 @@ def test_a_message_lies_in_the_queue_of_its_kind_of_work(settings: Settings) -> 
         assert waiting(connection, broker.queue("poll")) == "note"
         assert waiting(connection, broker.queue("dispatch")) is None
         assert waiting(connection, broker.queue("maintenance")) is None
+
+
+def test_a_connection_that_was_cut_while_it_idled_loses_no_message(settings: Settings) -> None:
+    if settings.broker_url is None:
+        pytest.skip("the embedded broker is PostgreSQL, whose connections are checked before use")
+    with CuttableProxy(settings.broker_url) as proxy:
+        broker = broker_for(settings.model_copy(update={"broker_url": proxy.url}))
+        sender = CeleryDispatcher(broker)
+        for number in range(3):
+            sender.send("note", "poll", {"word": f"word-{number}"})
+            proxy.cut()
+        sender.close()
+    with Connection(settings.broker_url, transport_options=broker.transport_options) as connection:
+        assert [waiting(connection, broker.queue("poll")) for _ in range(4)] == ["note", "note", "note", None]
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
