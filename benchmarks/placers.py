@@ -191,7 +191,9 @@ def _end(engine: Engine, attempt_id: UUID, state: str, now: datetime) -> bool:
         work = attempts.claim(engine, attempt_id, now=now, lease_s=30.0)
         if work is None:
             return False
-        attempts.mark_starting(engine, attempt_id, work.lease_token, {}, now=now, next_poll_at=now)
+        # on a slow machine the lease may have gone to another by now
+        if not attempts.mark_starting(engine, attempt_id, work.lease_token, {}, now=now, next_poll_at=now):
+            return False
         attempts.mark_running(engine, attempt_id, work.lease_token, {}, now=now, next_poll_at=now)
     result = AttemptResult(outcome=Outcome.COMPLETED, used_s=60.0, runtime_s=60.0, simulated=True)
     return attempts.finish(engine, attempt_id, result, now=now)

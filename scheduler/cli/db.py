@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
+from scheduler.cli.output import InvalidArgument
 from scheduler.settings import Settings, load_settings
 
 app = typer.Typer(
-    rich_markup_mode=None, add_completion=False, help="The database's schema: upgrade it, or say where it stands."
+    rich_markup_mode=None,
+    add_completion=False,
+    help="The database: upgrade its schema, say where it stands, drop old decisions.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -21,6 +25,7 @@ def upgrade(as_json: AsJson = False) -> None:
     """Bring the database to the newest schema and make its first API key; several at once wait for each other."""
     from scheduler.broker import broker_for, prepare  # noqa: PLC0415
     from scheduler.services.api_keys import ensure_default_key  # noqa: PLC0415
+    from scheduler.services.retention import make_months  # noqa: PLC0415
     from scheduler.storage.engine import make_engine  # noqa: PLC0415
     from scheduler.storage.migrate import upgrade as migrate  # noqa: PLC0415
 
@@ -30,6 +35,7 @@ def upgrade(as_json: AsJson = False) -> None:
     prepare(broker_for(settings))
     engine = make_engine(url, pool_size=1)
     try:
+        make_months(engine, now=datetime.now(UTC))
         new_key = ensure_default_key(engine)
     finally:
         engine.dispose()
@@ -58,6 +64,35 @@ def check(as_json: AsJson = False) -> None:
         typer.echo(f"the database is at {current or 'no schema'}, the newest is {newest}: run `pythia db upgrade`")
     if current != newest:
         raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        str, typer.Option(metavar="DAYS", help="Keep what is younger: a number of days, as in 180d.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Drop whole months of decisions and their candidates; jobs, attempts and events stay."""
+    from scheduler.services.retention import make_months  # noqa: PLC0415
+    from scheduler.services.retention import prune as drop_months  # noqa: PLC0415
+    from scheduler.storage.engine import make_engine  # noqa: PLC0415
+
+    days = older_than.removesuffix("d")
+    if not days.isdigit() or not 1 <= int(days) <= 36_500:
+        raise InvalidArgument(f"--older-than is {older_than!r}, must be a number of days such as 180d")
+    engine, now = make_engine(_settings().require_database_url(), pool_size=1), datetime.now(UTC)
+    try:
+        make_months(engine, now=now)
+        done = drop_months(engine, older_than=timedelta(days=int(days)), now=now)
+    finally:
+        engine.dispose()
+    if as_json:
+        typer.echo(json.dumps({"months": done.months, "decisions": done.decisions, "kept": done.kept}))
+        return
+    typer.echo(f"dropped {done.decisions:,} decisions of {', '.join(done.months) or 'no month'}")
+    if done.kept:
+        typer.echo(f"kept {', '.join(done.kept)}: a job that has not ended was decided then")
 
 
 def _settings() -> Settings:

@@ -79,5 +79,9 @@ def _replay(engine: Engine, tenant_id: UUID, idempotency_key: str | None, sha256
             raise IdempotencyConflict(
                 f"Idempotency-Key {idempotency_key!r} was used for another job spec; use a new key for a new job"
             )
-        first = decisions.of_job(session, tenant_id, job.id)[0]
-    return Submitted(job=job, decision=first, replayed=True)
+        made = decisions.of_job(session, tenant_id, job.id)
+    if not made:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {idempotency_key!r} made job {job.id}, whose decision was dropped since; use a new key"
+        )
+    return Submitted(job=job, decision=made[0], replayed=True)

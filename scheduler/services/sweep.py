@@ -13,6 +13,7 @@ from scheduler.dispatch import LAUNCH, QUEUE_OF
 from scheduler.domain.attempt import AttemptResult
 from scheduler.domain.states import Outcome
 from scheduler.services.attempts import finish
+from scheduler.services.retention import make_months
 from scheduler.storage import attempts, outbox, reservations
 from scheduler.storage.engine import Engine, transaction
 from scheduler.storage.reservations import Imbalance
@@ -37,6 +38,7 @@ class Swept:
 
 def sweep(engine: Engine, *, now: datetime, lost_after_s: float, unclaimed_s: float = UNCLAIMED_S) -> Swept:
     """Ring again what was lost on the way, and name what has fallen silent."""
+    make_months(engine, now=now)
     with transaction(engine) as session:
         unclaimed = attempts.never_claimed(session, before=now - timedelta(seconds=unclaimed_s), limit=BATCH)
         dropped = attempts.claim_expired(session, now=now, limit=BATCH)

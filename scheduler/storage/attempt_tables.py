@@ -31,7 +31,8 @@ class Attempt(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
-    decision_id: Mapped[UUID] = mapped_column(ForeignKey("decisions.id"))
+    decision_id: Mapped[UUID]
+    """Not a foreign key: the attempt outlives the decision, which may be dropped by policy."""
     number: Mapped[int]
     state: Mapped[str]
     outcome: Mapped[str | None]

@@ -48,12 +48,17 @@ class Job(Base):
 
 
 class Decision(Base):
-    """A placement, a wait or a refusal, with what it was based on, frozen."""
+    """A placement, a wait or a refusal, with what it was based on, frozen.
+
+    Parted by month of its id, so that old ones can be dropped at once.
+    """
 
     __tablename__ = "decisions"
     __table_args__ = (
         CheckConstraint(one_of("kind", DecisionKind), name="kind"),
-        UniqueConstraint("job_id", "number"),
+        # not unique: an index over all parts cannot be. Numbers are given under the lock of the job
+        Index("ix_decisions_job", "job_id", "number"),
+        {"postgresql_partition_by": "RANGE (id)"},
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -86,11 +91,14 @@ class Candidate(Base):
     """An offer with a layout, its forecast and its verdict, as it stood when the decision was made."""
 
     __tablename__ = "candidates"
-    __table_args__ = (Index("ix_candidates_decision", "decision_id", "rank"),)
+    __table_args__ = (
+        Index("ix_candidates_decision", "decision_id", "rank"),
+        {"postgresql_partition_by": "RANGE (decision_id)"},
+    )
 
+    decision_id: Mapped[UUID] = mapped_column(ForeignKey("decisions.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
-    decision_id: Mapped[UUID] = mapped_column(ForeignKey("decisions.id", ondelete="CASCADE"))
     rank: Mapped[int]
     """1 is the chosen one or, where none was, the nearest miss."""
     offer_id: Mapped[UUID]
