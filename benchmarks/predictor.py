@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from predictor.architectures.catalogue import load_models
 from predictor.bundle import load_bundle
-from predictor.catalogue import load_models
-from predictor.evaluation import Score, evaluate, score_table
+from predictor.evaluation.scores import Score, evaluate, score_table
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layouts import sensible_layouts
@@ -26,7 +26,7 @@ from predictor.model import Predictor
 from predictor.telemetry import Observation
 from predictor.telemetry_files import read_telemetry
 from predictor.training import train
-from predictor.workload_spec import parse_workload
+from predictor.workloads.spec import parse_workload
 
 SEED = 7
 PLAN_ROWS = 600

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
-from predictor.assumptions import arithmetic_assumptions
+from predictor.custom.history import forecast_kind
+from predictor.custom.kinds import KindModel
 from predictor.errors import NotEnoughData
-from predictor.footprint import Footprint
+from predictor.footprint.parts import Footprint
 from predictor.forecast import Breakdown, Forecast, Question, Spread, Vram
 from predictor.gather import Flags, Floats
-from predictor.history import forecast_kind
-from predictor.kinds import KindModel
 from predictor.quantiles import Bands
-from predictor.startup import inference_startup_s, training_startup_s
+from predictor.roofline.startup import inference_startup_s, training_startup_s
 from predictor.telemetry import Observation
 from predictor.words import Basis
 from predictor.workload import CustomWorkload
+from predictor.workloads.assumptions import arithmetic_assumptions
 
 CUSTOM_STARTUP_S = 0.0
 """A custom job is measured from its first process to its last, so its start is part of its runtime."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from predictor.columns import InferenceColumns, TrainingColumns, inference_columns, training_columns
-from predictor.footprint import Footprint
-from predictor.footprint_inference import inference_footprint
-from predictor.footprint_training import training_footprint
+from predictor.footprint.inference import inference_footprint
+from predictor.footprint.parts import Footprint
+from predictor.footprint.training import training_footprint
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats
-from predictor.roofline_inference import InferenceTime, inference_roofline
-from predictor.roofline_training import TrainingTime, training_roofline
-from predictor.software import SoftwareColumns, software_columns
+from predictor.roofline.inference import InferenceTime, inference_roofline
+from predictor.roofline.training import TrainingTime, training_roofline
+from predictor.workloads.software import SoftwareColumns, software_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

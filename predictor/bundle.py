@@ -18,12 +18,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from predictor.correction import Correction
+from predictor.custom.kinds import KindModel
 from predictor.errors import InvalidBundle
 from predictor.facts import datasets_dir
 from predictor.features import Task
-from predictor.kinds import KindModel
-from predictor.site import Site
+from predictor.learned.correction import Correction
+from predictor.site.residual import Site
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -15,7 +15,7 @@ from predictor.errors import InvalidWorkload
 from predictor.fact_columns import GpuColumns, LayoutColumns, ModelColumns, gpu_columns, layout_columns, model_columns
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats, as_columns, gather, per_row
-from predictor.pace import (
+from predictor.roofline.pace import (
     NEW_CARD_YEAR,
     ServingPaceColumns,
     TrainingPaceColumns,
@@ -23,10 +23,10 @@ from predictor.pace import (
     serving_pace_of_new_cards,
     training_pace,
 )
-from predictor.rates import matrix_tflops
+from predictor.roofline.rates import matrix_tflops
 from predictor.words import Attention, Checkpointing, VramMetric
 from predictor.workload import InferenceWorkload, TrainingWorkload
-from predictor.workload_numbers import (
+from predictor.workloads.numbers import (
     ATTENTION_CODES,
     CHECKPOINTING_CODES,
     METRIC_CODES,

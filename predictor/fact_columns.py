@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.architecture import Architecture
+from predictor.architectures.architecture import Architecture
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats, as_columns, gather, per_row
 from predictor.hardware import GpuType

@@ -17,7 +17,7 @@ import numpy as np
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
 from predictor.columns import ALLOCATED, DRIVER, RESERVED, STATED
 from predictor.gather import Floats
-from predictor.software import UNSAID
+from predictor.workloads.software import UNSAID
 
 
 class Role(StrEnum):

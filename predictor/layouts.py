@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import gcd
 
-from predictor.architecture import Architecture
+from predictor.architectures.architecture import Architecture
 from predictor.errors import InvalidLayout
 from predictor.layout import Layout
 from predictor.words import Method, Sharding

@@ -17,7 +17,7 @@ from predictor.layouts import check_layout
 from predictor.model import Predictor
 from predictor.splits import best_split
 from predictor.words import VramMetric
-from predictor.workload_spec import ModelSource, first_sentence, parse_workload
+from predictor.workloads.spec import ModelSource, first_sentence, parse_workload
 
 
 class LineSpec(BaseModel):

@@ -15,11 +15,11 @@ from predictor.answers import Outlook, custom_answers, inference_forecasts, trai
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic, inference_arithmetic, training_arithmetic
 from predictor.bundle import Bundle, load_bundle
 from predictor.calibration import Calibration
-from predictor.correction import Corrected, uncorrected
 from predictor.errors import NotEnoughData
 from predictor.features import Task
 from predictor.forecast import Forecast, Question
 from predictor.gather import Floats
+from predictor.learned.correction import Corrected, uncorrected
 from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, bands, fit_probability
 from predictor.telemetry import Observation
 from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload

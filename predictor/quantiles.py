@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.calibration import LEVELS, Calibration
-from predictor.correction import Corrected
 from predictor.gather import Floats
+from predictor.learned.correction import Corrected
 
 P10, P90, P95 = 0.1, 0.9, 0.95
 

@@ -23,7 +23,7 @@ from predictor.layout import Layout, parse_layout
 from predictor.splits import best_split
 from predictor.words import VramMetric
 from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload, Workload
-from predictor.workload_spec import ModelSource, first_sentence, parse_workload
+from predictor.workloads.spec import ModelSource, first_sentence, parse_workload
 
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 

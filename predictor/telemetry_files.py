@@ -12,7 +12,7 @@ from typing import IO, Any
 from predictor.errors import InvalidFacts, PythiaError
 from predictor.hardware import GpuCatalogue
 from predictor.telemetry import Observation, read_observation
-from predictor.workload_spec import ModelSource
+from predictor.workloads.spec import ModelSource
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from predictor.bundle import Bundle, Source, make_bundle
 from predictor.calibration import calibrate
-from predictor.correction import Correction, Layer, Spread
-from predictor.domain import describe
+from predictor.custom.training import train_kinds
 from predictor.errors import NotEnoughData
 from predictor.features import Task
-from predictor.growing import grow
-from predictor.held_out import bucket_edges, choose_trust, grow_spread, hold_out, spread_held_out
-from predictor.kind_training import train_kinds
-from predictor.samples import Samples, samples
+from predictor.learned.correction import Correction, Layer, Spread
+from predictor.learned.domain import describe
+from predictor.learned.growing import grow
+from predictor.learned.held_out import bucket_edges, choose_trust, grow_spread, hold_out, spread_held_out
+from predictor.learned.samples import Samples, samples
+from predictor.learned.trees import Trees
 from predictor.telemetry import Observation
-from predictor.trees import Trees
 
 MIN_CONFIGURATIONS = 30
 """Fewer different settings of a task leave it to arithmetic, or to the bundle one starts from."""

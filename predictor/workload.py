@@ -1,6 +1,6 @@
 """What a job is, once everything left out has been assumed out loud.
 
-These values are made by `predictor.workload_spec`, which reads what a person wrote and
+These values are made by `predictor.workloads.spec`, which reads what a person wrote and
 names every default it took in `assumptions`.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from predictor.architecture import Architecture
+from predictor.architectures.architecture import Architecture
 from predictor.layout import Layout
 from predictor.words import Attention, Checkpointing, Method, Precision, Quantization
 

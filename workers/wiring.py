@@ -9,7 +9,7 @@ from uuid import UUID
 
 from celery.signals import worker_process_init
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.hardware import load_gpu_types
 from scheduler.revision import git_revision
 from scheduler.services.champion import champion_predictor

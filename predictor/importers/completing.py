@@ -15,7 +15,7 @@ from typing import Any
 from predictor.importers.draft import Draft, InvalidResults, UnusableResult
 from predictor.importers.values import from_cell
 from predictor.telemetry import PREALLOCATED, ObservationSpec
-from predictor.workload_spec import CustomSpec
+from predictor.workloads.spec import CustomSpec
 
 GRABS_THE_CARD = ("vllm", "sglang")
 """Engines whose reading is what they took up front, which is never a need."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import PythiaError
 from predictor.hardware import load_gpu_types
 from predictor.importers.completing import as_given, check_given, complete

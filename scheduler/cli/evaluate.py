@@ -22,11 +22,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Train without each group in turn and forecast it; whole trainings, so this takes minutes."""
-    from predictor.catalogue import load_models  # noqa: PLC0415
-    from predictor.evaluation import evaluate as judge  # noqa: PLC0415
-    from predictor.evaluation import score_table  # noqa: PLC0415
-    from predictor.folds import GROUPINGS  # noqa: PLC0415
+    from predictor.architectures.catalogue import load_models  # noqa: PLC0415
+    from predictor.evaluation.scores import evaluate as judge  # noqa: PLC0415
+    from predictor.evaluation.scores import score_table  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
+    from predictor.learned.folds import GROUPINGS  # noqa: PLC0415
     from predictor.telemetry_files import read_telemetry  # noqa: PLC0415
 
     unknown = sorted(set(by or ()) - set(GROUPINGS))

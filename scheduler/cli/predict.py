@@ -26,8 +26,8 @@ def predict(
     as_json: AsJson = False,  # the lines are JSON either way
 ) -> None:
     """Forecast memory and time for each line {id, workload, gpu_type, layout}; a bad line answers {id, error}."""
+    from predictor.architectures.catalogue import load_models  # noqa: PLC0415
     from predictor.bundle import load_bundle  # noqa: PLC0415
-    from predictor.catalogue import load_models  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.lines import Facts, answer_lines  # noqa: PLC0415
     from predictor.model import Predictor  # noqa: PLC0415

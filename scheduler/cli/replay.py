@@ -82,8 +82,8 @@ def replay(
         world, predictor = worlds.known, f"trained without each {hold_out} that it is asked about"
         entries = entries_of(world, worlds.doubted)
     else:
+        from predictor.architectures.catalogue import load_models  # noqa: PLC0415
         from predictor.bundle import load_bundle  # noqa: PLC0415
-        from predictor.catalogue import load_models  # noqa: PLC0415
         from scheduler.replay.market import Market  # noqa: PLC0415
         from scheduler.replay.mix import read_mix  # noqa: PLC0415
         from scheduler.replay.modelled import REFERENCE, Recipe, build_modelled  # noqa: PLC0415
@@ -122,7 +122,7 @@ def _measured(
     reference: str | None,
     seed: int,
 ) -> MeasuredWorlds:
-    from predictor.catalogue import load_models  # noqa: PLC0415
+    from predictor.architectures.catalogue import load_models  # noqa: PLC0415
     from predictor.telemetry_files import read_telemetry  # noqa: PLC0415
     from scheduler.replay.held_out import hold_out as train_without  # noqa: PLC0415
     from scheduler.replay.market import Market  # noqa: PLC0415

@@ -32,9 +32,9 @@ def train(
     if from_database:
         _from_database(as_json=as_json)
         return
+    from predictor.architectures.catalogue import load_models  # noqa: PLC0415
     from predictor.bundle import save_bundle  # noqa: PLC0415
-    from predictor.catalogue import load_models  # noqa: PLC0415
-    from predictor.evaluation import evaluate, score_table  # noqa: PLC0415
+    from predictor.evaluation.scores import evaluate, score_table  # noqa: PLC0415
     from predictor.facts import datasets_dir  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.telemetry_files import read_telemetry  # noqa: PLC0415
@@ -66,7 +66,7 @@ def train(
 def _from_database(*, as_json: bool) -> None:
     from dataclasses import asdict  # noqa: PLC0415
 
-    from predictor.catalogue import load_models  # noqa: PLC0415
+    from predictor.architectures.catalogue import load_models  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from scheduler.revision import git_revision  # noqa: PLC0415
     from scheduler.services import trainings  # noqa: PLC0415

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from predictor.errors import InvalidLayout
 from predictor.layout import Layout, parse_layout
-from predictor.workload_spec import WorkloadSpec, first_sentence
+from predictor.workloads.spec import WorkloadSpec, first_sentence
 from scheduler.domain.errors import InvalidSpec
 
 Text = Annotated[str, Field(min_length=1, max_length=500)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from predictor.words import Checkpointing, Method, Precision
 from predictor.workload import InferenceWorkload, TrainingWorkload, Workload
-from predictor.workload_spec import InferenceSpec, TrainingSpec
+from predictor.workloads.spec import InferenceSpec, TrainingSpec
 from scheduler.domain.decision import Decision, Estimate, Judged, Placement
 from scheduler.domain.spec import JobSpec, Objective, Spot
 from scheduler.domain.stock import Kind

@@ -11,7 +11,7 @@ import numpy as np
 
 import predictor
 from predictor.bundle import MANIFEST, Bundle, load_bundle, save_bundle
-from predictor.folds import group_folds
+from predictor.learned.folds import group_folds
 from predictor.telemetry import Observation
 from predictor.training import train
 from predictor.workload import InferenceWorkload
@@ -60,7 +60,7 @@ def hold_out(
 def _fingerprint(observations: Sequence[Observation], seed: int) -> str:
     """Names what was trained on what by which code: a bundle made by other code would forecast something else."""
     digest = hashlib.sha256(f"{seed}\n".encode())
-    for source in sorted(Path(str(predictor.__path__[0])).glob("*.py")):
+    for source in sorted(Path(str(predictor.__path__[0])).rglob("*.py")):
         digest.update(source.read_bytes())
     for one in observations:
         digest.update(f"{one.id}\t{one.configuration}\t{one.runtime_s}\t{one.peak_vram_gib}\n".encode())

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from predictor.facts import datasets_dir
 from predictor.workload import InferenceWorkload, Software, TrainingWorkload
-from predictor.workload_spec import ModelSource, WorkloadSpec, first_sentence, resolve
+from predictor.workloads.spec import ModelSource, WorkloadSpec, first_sentence, resolve
 from scheduler.replay.errors import InvalidReplay
 
 

@@ -18,8 +18,8 @@ from predictor.bundle import Bundle
 from predictor.calibration import LEVELS, Calibration
 from predictor.features import Task
 from predictor.forecast import Forecast
+from predictor.learned.samples import ABSURD_RATIO
 from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN
-from predictor.samples import ABSURD_RATIO
 from predictor.workload import InferenceWorkload, Workload
 from scheduler.domain.arrays import Floats
 

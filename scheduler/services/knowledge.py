@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.forecast import Forecast, Question
 from predictor.hardware import GpuCatalogue, load_gpu_types
 from predictor.telemetry import Observation
-from predictor.workload_spec import ModelSource
+from predictor.workloads.spec import ModelSource
 from scheduler.services.memory import Memory
 
 

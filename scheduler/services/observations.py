@@ -11,7 +11,7 @@ from uuid import UUID
 from predictor.errors import PythiaError
 from predictor.hardware import GpuCatalogue
 from predictor.telemetry import read_observation
-from predictor.workload_spec import ModelSource
+from predictor.workloads.spec import ModelSource
 from scheduler.domain.teaching import SOURCE
 from scheduler.storage import observations
 from scheduler.storage.engine import Engine, reading, transaction

@@ -12,7 +12,7 @@ import structlog
 from predictor.errors import NotEnoughData, PythiaError
 from predictor.telemetry import Observation, read_observation
 from predictor.workload import CustomWorkload, Software, Workload
-from predictor.workload_spec import CustomSpec, resolve
+from predictor.workloads.spec import CustomSpec, resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.foresight import Foresight, foresee
 from scheduler.domain.offers import Offer

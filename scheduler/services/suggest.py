@@ -8,7 +8,7 @@ from datetime import datetime
 from predictor.errors import PythiaError
 from predictor.forecast import Forecast, Question
 from predictor.workload import CustomWorkload, Software
-from predictor.workload_spec import resolve
+from predictor.workloads.spec import resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.decision import Decision
 from scheduler.domain.foresight import foresee

@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 
 from predictor.bundle import Bundle, load_bundle, to_blob
-from predictor.comparison import Comparison, compare
 from predictor.errors import NotEnoughData, PythiaError
+from predictor.evaluation.comparison import Comparison, compare
 from predictor.hardware import GpuCatalogue
-from predictor.site_training import Lesson, learn_site
+from predictor.site.training import Lesson, learn_site
 from predictor.telemetry import Observation, read_observation
-from predictor.workload_spec import ModelSource
+from predictor.workloads.spec import ModelSource
 from scheduler.domain.errors import NotBetter
 from scheduler.services.champion import readable_or_shipped
 from scheduler.services.models import promote_model

@@ -10,7 +10,7 @@ import structlog
 
 from predictor.errors import PythiaError
 from predictor.hardware import GpuCatalogue
-from predictor.workload_spec import ModelSource
+from predictor.workloads.spec import ModelSource
 from scheduler.dispatch import QUEUE_OF, TRAIN
 from scheduler.services.train import train_from_database
 from scheduler.storage import outbox, trainings

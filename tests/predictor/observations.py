@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from predictor.architectures.catalogue import load_models
 from predictor.arithmetic import inference_arithmetic, training_arithmetic
-from predictor.catalogue import load_models
 from predictor.hardware import load_gpu_types
 from predictor.telemetry import Observation, read_observation
 from predictor.telemetry_files import read_telemetry

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.words import VramMetric
 from predictor.workload import InferenceWorkload, TrainingWorkload
-from predictor.workload_spec import parse_workload
+from predictor.workloads.spec import parse_workload
 
 LLAMA_2_7B = "meta-llama/Llama-2-7b-hf"
 LLAMA_3_8B = "meta-llama/Meta-Llama-3-8B"

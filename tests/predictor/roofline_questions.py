@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.columns import inference_columns, training_columns
 from predictor.forecast import Question
 from predictor.hardware import GpuType, load_gpu_types
 from predictor.layout import Layout, parse_layout
-from predictor.roofline_inference import InferenceTime, inference_roofline
-from predictor.roofline_training import TrainingTime, training_roofline
-from predictor.workload_spec import parse_workload
+from predictor.roofline.inference import InferenceTime, inference_roofline
+from predictor.roofline.training import TrainingTime, training_roofline
+from predictor.workloads.spec import parse_workload
 
 LLAMA_7B = "meta-llama/Llama-2-7b-hf"
 LLAMA_70B = "meta-llama/Llama-3.1-70B"

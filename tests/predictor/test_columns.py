@@ -11,9 +11,9 @@ from predictor.columns import inference_columns, training_columns
 from predictor.errors import InvalidWorkload
 from predictor.gather import gather
 from predictor.layout import Layout
-from predictor.lora import lora_parameters
-from predictor.optimizers import find_optimizer, optimizer_assumption
 from predictor.workload import TrainingWorkload
+from predictor.workloads.lora import lora_parameters
+from predictor.workloads.optimizers import find_optimizer, optimizer_assumption
 from tests.predictor.questions import LLAMA_3_8B, serve, train
 
 

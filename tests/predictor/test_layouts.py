@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import InvalidLayout
 from predictor.layout import Layout
 from predictor.layouts import MOST, check_layout, sensible_layouts

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from predictor.architectures.catalogue import load_models
 from predictor.bundle import load_bundle
-from predictor.catalogue import load_models
 from predictor.hardware import load_gpu_types
 from predictor.layout import parse_layout
 from predictor.lines import Facts, answer_lines

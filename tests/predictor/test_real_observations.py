@@ -6,8 +6,8 @@ import gzip
 import json
 from typing import Any
 
+from predictor.architectures.catalogue import load_models
 from predictor.bundle import load_bundle
-from predictor.catalogue import load_models
 from predictor.hardware import load_gpu_types
 from predictor.lines import Facts, answer_lines
 from predictor.model import Predictor

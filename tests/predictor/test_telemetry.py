@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import InvalidFacts, PythiaError
 from predictor.hardware import load_gpu_types
 from predictor.telemetry import Outcome, Simulated, allocated_reading

@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from predictor.domain import describe
-from predictor.evaluation import Score, configuration_errors, evaluate, score_table
+from predictor.evaluation.scores import Score, configuration_errors, evaluate, score_table
 from predictor.features import Task
-from predictor.folds import GROUPINGS, group_folds, groups_of
-from predictor.samples import ABSURD_RATIO, samples
+from predictor.learned.domain import describe
+from predictor.learned.folds import GROUPINGS, group_folds, groups_of
+from predictor.learned.samples import ABSURD_RATIO, samples
 from predictor.telemetry import Outcome
 from predictor.training import fit
 from tests.predictor.observations import invented_world, observe, raw_training, real_observations

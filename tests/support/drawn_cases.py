@@ -8,13 +8,13 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.forecast import Forecast, Question, Spread, Vram
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.words import Basis
 from predictor.workload import Software
-from predictor.workload_spec import resolve
+from predictor.workloads.spec import resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.decision import Decision
 from scheduler.domain.fit import Tried

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import PythiaError
 from predictor.hardware import load_gpu_types
 from predictor.importers.draft import InvalidResults

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import UnknownGpuType
 from predictor.hardware import load_gpu_types
 from predictor.workload import Software
-from predictor.workload_spec import resolve
+from predictor.workloads.spec import resolve
 from scheduler.domain.candidates import enumerate_candidates
 from scheduler.domain.constraints import Filter
 from scheduler.domain.errors import InvalidSpec

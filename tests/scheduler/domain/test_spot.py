@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import InvalidFacts
 from predictor.workload import Software
-from predictor.workload_spec import resolve
+from predictor.workloads.spec import resolve
 from scheduler.domain.spot import CHECKPOINT_S, checkpoint_s, load_hazards, slowdown, spot_note
 from tests.support.offers import make_custom_spec, make_offer, make_spec
 

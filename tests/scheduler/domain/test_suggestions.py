@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.forecast import Forecast, Question
 from predictor.hardware import load_gpu_types
 from predictor.telemetry import Observation
 from predictor.words import Checkpointing
 from predictor.workload import Software, TrainingWorkload
-from predictor.workload_spec import resolve
+from predictor.workloads.spec import resolve
 from scheduler.domain.offers import Offer
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import JobSpec

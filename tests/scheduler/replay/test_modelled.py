@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from predictor.architectures.catalogue import load_models
 from predictor.calibration import LEVELS
-from predictor.catalogue import load_models
 from predictor.quantiles import TIME_MARGIN
 from scheduler.replay.errors import InvalidReplay
 from scheduler.replay.mix import read_mix

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.hardware import load_gpu_types
 from predictor.workload import InferenceWorkload, TrainingWorkload
-from predictor.workload_spec import parse_workload
+from predictor.workloads.spec import parse_workload
 from scheduler.domain.offers import Offer
 from scheduler.replay.market import Market
 from scheduler.replay.mix import Part

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.errors import NotEnoughData
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types

@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from predictor.catalogue import load_models
+from predictor.architectures.catalogue import load_models
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.model import load_default_predictor
-from predictor.workload_spec import parse_workload
+from predictor.workloads.spec import parse_workload
 from scheduler.dispatch import TRAIN
 from scheduler.domain.errors import Conflict
 from scheduler.services import trainings

@@ -1,0 +1,1 @@
+"""Jobs of any other kind, predicted from their own history."""

@@ -1,0 +1,239 @@
+"""Custom jobs: what the user said, corrected by what jobs of the same kind did.
+
+Logarithms of runtime and memory are regressed on the features of past jobs, beginning with an
+opinion: the user's own figure, or the bundle's model of the kind. One observation moves the forecast
+most of the way to it, and some dozens leave little of the opinion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.custom.bayes import Opinion, Predictive, regress
+from predictor.custom.encoding import GPU_COLUMNS, Encoding, learn_encoding
+from predictor.custom.kinds import KindModel, with_intercept
+from predictor.forecast import Question, Spread, Vram
+from predictor.gather import Floats
+from predictor.telemetry import Observation
+from predictor.words import Basis
+from predictor.workload import CustomWorkload
+
+REMEMBERED = 500
+"""Observations of a kind that are looked at, the last ones: older software teaches less than it costs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomForecast:
+    """What is known of one custom job; a quantity nobody stated or measured is None."""
+
+    runtime_s: Spread | None
+    peak_vram: Vram | None
+    fit_probability: float | None
+    basis: Basis
+    in_domain: bool
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubt:
+    """How wrong the opinion on a quantity may be, as standard deviations of its logarithm."""
+
+    stated: float
+    """Of a user's figure."""
+    noise: float
+    """Of repeats of one job."""
+    gpu_slopes: tuple[float, float, float]
+    """Expected exponents of matrix rate, bandwidth and GPU count, for moving a measurement to another card."""
+    gpu_doubts: tuple[float, float, float]
+
+
+# A stated time is taken to be right within a factor of 1.8 two times in three. A job seen on one card is expected to
+# gain about two thirds of what a roofline between compute and bandwidth says; more GPUs are not expected to help.
+_TIME = _Doubt(stated=0.6, noise=0.12, gpu_slopes=(-0.35, -0.3, 0.0), gpu_doubts=(0.2, 0.2, 0.5))
+_MEMORY = _Doubt(stated=0.3, noise=0.04, gpu_slopes=(0.0, 0.0, 0.0), gpu_doubts=(0.02, 0.02, 0.3))
+
+_LOG_EXPONENT_DOUBT = 0.7
+_UNIT_DOUBT = 0.3  # of a scaled number, a word or something never seen
+_BEHIND_A_FIGURE = 0.4  # doubts shrink where a figure per job already accounts for its features
+_HOST_DOUBT = 1.0  # between a host and a card nothing is known
+_OPINION_WEIGHT = 4.0
+_OVERFLOW = 1.1  # a run out of memory needed more than the card; how much more nobody saw
+
+
+def forecast_kind(
+    questions: Sequence[Question], seen: Sequence[Observation], model: KindModel | None
+) -> list[CustomForecast]:
+    """Forecast jobs of one kind from its past observations and the bundle's model; either may be absent."""
+    seen = seen[-REMEMBERED:]
+    timed = [observation for observation in seen if observation.runtime_s is not None]
+    weighed = [observation for observation in seen if _memory(observation) is not None]
+    encoding = model.encoding if model else learn_encoding([o.question for o in seen] or questions)
+    runtime = _quantity(
+        questions,
+        timed,
+        np.log([observation.runtime_s or 1.0 for observation in timed]),
+        stated=[_workload(question).runtime_s for question in questions],
+        seen_stated=[_workload(observation.question).runtime_s for observation in timed],
+        encoding=encoding,
+        model=model,
+        doubt=_TIME,
+    )
+    memory = _quantity(
+        questions,
+        weighed,
+        np.log([_memory(observation) or 1.0 for observation in weighed]),
+        stated=[_workload(question).vram_gib or None for question in questions],
+        seen_stated=[_workload(observation.question).vram_gib or None for observation in weighed],
+        encoding=encoding,
+        model=None,
+        doubt=_MEMORY,
+    )
+    familiar = encoding.within(questions) if timed or model else [False] * len(questions)
+    basis = Basis.HISTORY if timed or model or weighed else Basis.STATED
+    note = _note(len(seen), model)
+    return [
+        CustomForecast(
+            runtime_s=_spread(runtime, row),
+            peak_vram=(vram := _vram(memory, row)),
+            fit_probability=_fit(memory, row, question) if vram else None,
+            basis=basis,
+            in_domain=familiar[row],
+            assumptions=note,
+        )
+        for row, question in enumerate(questions)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """Logarithms of one quantity by question; NaN where there is nothing to say."""
+
+    centre: Floats
+    scale: Floats
+    freedom: Floats
+
+    def at(self, row: int) -> Predictive | None:
+        if math.isnan(self.centre[row]):
+            return None
+        part = slice(row, row + 1)
+        return Predictive(centre=self.centre[part], scale=self.scale[part], freedom=float(self.freedom[row]))
+
+
+def _quantity(
+    questions: Sequence[Question],
+    seen: Sequence[Observation],
+    measured: Floats,
+    *,
+    stated: Sequence[float | None],
+    seen_stated: Sequence[float | None],
+    encoding: Encoding,
+    model: KindModel | None,
+    doubt: _Doubt,
+) -> _Estimate:
+    seen_questions = [observation.question for observation in seen]
+    informed = bool(seen) or model is not None
+    # a bare statement holds wherever the job runs: without a measurement there is nothing to move from
+    asked_rows = with_intercept(encoding.encode(questions)) if informed else np.ones((len(questions), 1))
+    seen_rows = with_intercept(encoding.encode(seen_questions)) if seen else np.empty((0, asked_rows.shape[1]))
+    asked_base, per_job = _bases(questions, stated, model)
+    seen_base, _ = _bases(seen_questions, seen_stated, model)
+    usual = float(measured.mean()) if len(measured) else math.nan
+    asked_base = np.where(np.isnan(asked_base), usual, asked_base)
+
+    estimate = _Estimate(*(np.full(len(questions), np.nan) for _ in range(3)))
+    # an observation without a figure of its own is compared with the question's, which then needs a fit of its own
+    own_fit = np.isnan(seen_base).any()
+    keys = list(zip(asked_base if own_fit else np.isnan(asked_base), per_job, strict=True))
+    for key in dict.fromkeys(keys):
+        rows = np.array([place for place, other in enumerate(keys) if other == key])
+        if np.isnan(asked_base[rows[0]]):
+            continue
+        bases = np.where(np.isnan(seen_base), asked_base[rows[0]], seen_base)
+        opinion = _opinion(encoding, doubt, figure=bool(key[1]), model=model) if informed else _bare(doubt)
+        found = regress(opinion, seen_rows, measured - bases, asked_rows[rows])
+        estimate.centre[rows] = found.centre + asked_base[rows]
+        estimate.scale[rows], estimate.freedom[rows] = found.scale, found.freedom
+    return estimate
+
+
+def _bases(
+    questions: Sequence[Question], stated: Sequence[float | None], model: KindModel | None
+) -> tuple[Floats, list[bool]]:
+    """Logarithm of the opinion on each job (NaN without one), and whether it was made for that job."""
+    known = np.array([math.nan if value is None else math.log(value) for value in stated])
+    if model and questions:
+        # measurements of others outweigh a guess, so the model comes before what the user said
+        known = model.log_runtime(questions)
+    return known, [not math.isnan(value) for value in known]
+
+
+def _opinion(encoding: Encoding, doubt: _Doubt, *, figure: bool, model: KindModel | None) -> Opinion:
+    shrink = _BEHIND_A_FIGURE if figure else 1.0
+    level = model.deviation if model else doubt.stated
+    deviations = [level]
+    deviations += [shrink * (_LOG_EXPONENT_DOUBT if n.logarithmic else _UNIT_DOUBT) for n in encoding.numbers]
+    deviations += [shrink * _UNIT_DOUBT] * len(encoding.levels)
+    deviations += [*doubt.gpu_doubts, _HOST_DOUBT, _UNIT_DOUBT]
+    means = np.zeros(len(deviations))
+    # a model of the kind has its own exponents; a user's bare figure is for the card it was seen on, whichever that is
+    if not model:
+        first_gpu_column = len(deviations) - len(GPU_COLUMNS) - 1
+        means[first_gpu_column : first_gpu_column + 3] = doubt.gpu_slopes
+    noise = model.deviation / 2.0 if model else doubt.noise
+    return Opinion(mean=means, deviation=np.array(deviations), noise=noise, weight=_OPINION_WEIGHT)
+
+
+def _bare(doubt: _Doubt) -> Opinion:
+    """A figure is all there is."""
+    return Opinion(mean=np.zeros(1), deviation=np.array([doubt.stated]), noise=doubt.noise, weight=_OPINION_WEIGHT)
+
+
+def _memory(observation: Observation) -> float | None:
+    bound = observation.vram_lower_bound_gib
+    return bound * _OVERFLOW if bound is not None else observation.peak_vram_gib
+
+
+def _spread(estimate: _Estimate, row: int) -> Spread | None:
+    found = estimate.at(row)
+    if found is None:
+        return None
+    low, middle, high = np.exp(found.quantiles((0.1, 0.5, 0.9)))[0]
+    return Spread(p10=float(low), p50=float(middle), p90=float(high))
+
+
+def _vram(estimate: _Estimate, row: int) -> Vram | None:
+    found = estimate.at(row)
+    if found is None:
+        return None
+    middle, high = np.exp(found.quantiles((0.5, 0.95)))[0]
+    return Vram(p50_gib=float(middle), p95_gib=float(high))
+
+
+def _fit(estimate: _Estimate, row: int, question: Question) -> float | None:
+    found = estimate.at(row)
+    if found is None or not question.gpu.usable_gib:
+        return None
+    return float(found.probability_below(np.log([question.gpu.usable_gib]))[0])
+
+
+def _note(seen: int, model: KindModel | None) -> tuple[str, ...]:
+    if model and seen:
+        return (f"history: {seen} own jobs of this kind on top of {model.rows} in the training data",)
+    if model:
+        return (f"history: {model.rows} jobs of this kind in the training data, none of your own",)
+    if seen:
+        return (f"history: {seen} past jobs of this kind",)
+    return ("history: none of this kind, so the forecast is what the job states",)
+
+
+def _workload(question: Question) -> CustomWorkload:
+    if not isinstance(question.workload, CustomWorkload):
+        raise TypeError(f"{type(question.workload).__name__} is no custom job")
+    return question.workload
+
+
+HistoryByKind = Mapping[str, Sequence[Observation]]

@@ -1,0 +1,1 @@
+"""How good forecasts are on what training has not seen."""

@@ -1,0 +1,187 @@
+"""How good forecasts are on groups that training has not seen, beside arithmetic alone.
+
+Every figure is nested: for each held-out group the whole training runs on the rest (trees, trust and
+calibration), so nothing of the group shaped the forecast it is judged by. A configuration counts once,
+as the median of its repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.features import Task
+from predictor.gather import Flags, Floats
+from predictor.learned.folds import GROUPINGS, fold_ids, group_folds, groups_of
+from predictor.learned.samples import Samples, samples
+from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
+from predictor.telemetry import Observation
+from predictor.training import MIN_CONFIGURATIONS, fit
+
+FOLDS = {"configuration": 5, "family": 8, "gpu_type": 100, "site": 100}
+"""Folds by grouping; cards and sources are left out one at a time."""
+
+TOYS = ("megatron_golden",)
+"""Sources of toy models, whose steps are all overhead; they have lines of their own and no part in the totals."""
+
+ROOMY = 0.85
+"""A completed run that used less of its card than this should never have been refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Errors of one source's configurations, or of all."""
+
+    configurations: int
+    learned: float
+    """Median of |forecast / measured - 1|."""
+    arithmetic: float
+    covered: float
+    """Share of rows below p95 (memory) or between p10 and p90 (time)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One task under one way of holding out."""
+
+    task: Task
+    grouping: str
+    overall: Slice
+    source_mean: float
+    """Unweighted mean of the sources' median errors."""
+    source_mean_arithmetic: float
+    by_source: dict[str, Slice]
+    over_provision: float | None
+    """Mean of p95 / measured - 1; memory only."""
+    out_of_memory_flagged: int | None
+    """Rows out of memory whose p95 is above what the card offers, of `out_of_memory`."""
+    out_of_memory: int | None
+    refused_roomy: float | None
+    """Share of completed rows with room to spare that p95 would have refused."""
+    folds: tuple[str, ...]
+    """Hashes of the ids held out together."""
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def evaluate(
+    observations: Sequence[Observation], *, seed: int, groupings: Sequence[str] = GROUPINGS
+) -> tuple[Score, ...]:
+    """Scores of every task with enough data, under each grouping that has at least two groups."""
+    scores: list[Score] = []
+    for task in Task:
+        found = samples(task, observations)
+        if len(set(found.configuration)) < MIN_CONFIGURATIONS:
+            continue
+        for grouping in groupings:
+            folds = list(group_folds(groups_of(found, grouping), FOLDS[grouping], seed))
+            if folds:
+                scores.append(score(task, grouping, found, folds, predict_held_out(task, found, folds, seed=seed)))
+    return tuple(scores)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutForecast:
+    """Logarithms, one value per sample."""
+
+    p10: Floats
+    p50: Floats
+    p90: Floats
+    p95: Floats
+    fit: Floats
+    """P(the measured quantity is below what the card offers)."""
+
+
+def predict_held_out(task: Task, found: Samples, folds: Sequence[Flags], *, seed: int) -> HeldOutForecast:
+    """Forecast each fold with what was trained on all the others."""
+    result = HeldOutForecast(*(np.full(len(found), np.nan) for _ in range(5)))
+    for mask in folds:
+        held = found.take(mask)
+        correction = fit(task, found.take(~mask), seed=seed)
+        corrected = correction.correct(held.rows)
+        bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+        quantiles = bands(held.arithmetic, corrected, correction.calibration, bare)
+        for name in ("p10", "p50", "p90", "p95"):
+            getattr(result, name)[mask] = getattr(quantiles, name)
+        result.fit[mask] = fit_probability(held.arithmetic, held.usable, corrected, correction.calibration, bare)
+    return result
+
+
+def score(task: Task, grouping: str, found: Samples, folds: Sequence[Flags], forecast: HeldOutForecast) -> Score:
+    """Summarise held-out forecasts."""
+    done = ~found.lower_bound
+    real = done & ~np.isin(found.source, TOYS)
+    ends = np.char.add(np.char.add(found.source, "/"), found.configuration)
+    sources = sorted(set(found.source[done].tolist()))
+    by_source = {source: _slice(task, found, forecast, ends, done & (found.source == source)) for source in sources}
+    memory = task.is_memory
+    refused = forecast.p95 > found.usable
+    roomy = done & (found.measured < found.usable + np.log(ROOMY))
+    return Score(
+        task=task,
+        grouping=grouping,
+        overall=_slice(task, found, forecast, ends, real if real.any() else done),
+        source_mean=float(np.mean([part.learned for part in by_source.values()])),
+        source_mean_arithmetic=float(np.mean([part.arithmetic for part in by_source.values()])),
+        by_source=by_source,
+        over_provision=float(np.mean(np.expm1(forecast.p95[done] - found.measured[done]))) if memory else None,
+        out_of_memory_flagged=int(refused[~done].sum()) if memory else None,
+        out_of_memory=int((~done).sum()) if memory else None,
+        refused_roomy=float(refused[roomy].mean()) if memory and roomy.any() else None,
+        folds=tuple(fold_ids(folds, found.ids)),
+    )
+
+
+def _slice(task: Task, found: Samples, forecast: HeldOutForecast, ends: NDArray[np.str_], mask: Flags) -> Slice:
+    measured = found.measured[mask]
+    below = measured <= (forecast.p95 if task.is_memory else forecast.p90)[mask]
+    inside = below if task.is_memory else below & (measured >= forecast.p10[mask])
+    learned = configuration_errors(ends[mask], forecast.p50[mask], measured)
+    return Slice(
+        configurations=len(learned),
+        learned=float(np.median(learned)),
+        arithmetic=float(np.median(configuration_errors(ends[mask], found.arithmetic[mask], measured))),
+        covered=float(inside.mean()),
+    )
+
+
+def configuration_errors(configuration: NDArray[np.str_], forecast: Floats, measured: Floats) -> Floats:
+    """|forecast / measured - 1| of each configuration, both as medians over its rows; arguments are logarithms."""
+    order = np.argsort(configuration, kind="stable")
+    starts = np.flatnonzero(np.r_[True, configuration[order][1:] != configuration[order][:-1]])[1:]
+    pairs = zip(np.split(forecast[order], starts), np.split(measured[order], starts), strict=True)
+    return np.array([abs(np.median(np.exp(said)) / np.median(np.exp(was)) - 1.0) for said, was in pairs])
+
+
+def score_table(scores: Sequence[Score]) -> list[str]:
+    """Lines for people: one per task and grouping, then one per source."""
+    lines = [_row("TASK", "HELD OUT BY", "CONFIGS", "ERROR", "ARITHMETIC", "COVERED", "SOURCE MEAN")] if scores else []
+    for one in scores:
+        lines.append(_slice_row(str(one.task), one.grouping, one.overall, _percent(one.source_mean)) + _memory(one))
+        lines += [_slice_row("", f"  {source}", part, "") for source, part in one.by_source.items()]
+    return lines
+
+
+def _slice_row(task: str, group: str, part: Slice, mean: str) -> str:
+    shares = (_percent(part.learned), _percent(part.arithmetic), _percent(part.covered))
+    return _row(task, group, f"{part.configurations:,}", *shares, mean)
+
+
+def _row(task: str, group: str, *cells: str) -> str:
+    return f"{task:16} {group:20}" + "".join(f" {cell:>11}" for cell in cells)
+
+
+def _memory(one: Score) -> str:
+    if one.over_provision is None:
+        return ""
+    refused = "" if one.refused_roomy is None else f", {_percent(one.refused_roomy)} of roomy runs refused"
+    flagged = f", {one.out_of_memory_flagged} of {one.out_of_memory} out-of-memory flagged" if one.out_of_memory else ""
+    return f"  over-provision {_percent(one.over_provision)}{flagged}{refused}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,1 @@
+"""VRAM by arithmetic: the memory of the fullest GPU in parts."""

@@ -1,0 +1,1 @@
+"""Time by arithmetic: compute, bandwidth, communication and overhead."""

@@ -1,0 +1,1 @@
+"""What one site's own jobs add to the bundle that ships."""

@@ -1,0 +1,93 @@
+"""A challenger is promoted for being better on jobs that neither has seen, and for nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from predictor.bundle import Bundle
+from predictor.errors import NotEnoughData
+from predictor.evaluation.comparison import compare
+from predictor.telemetry import Observation
+from predictor.training import train
+from tests.predictor.observations import invented_world, observe, raw_custom
+
+
+def halves() -> tuple[list[Observation], list[Observation]]:
+    world = invented_world()
+    return [seen for row, seen in enumerate(world) if row % 3], [seen for row, seen in enumerate(world) if not row % 3]
+
+
+@cache
+def trained() -> Bundle:
+    return train(halves()[0], seed=7, created="2026-01-02", git_revision="abc", base=None)
+
+
+def test_a_challenger_that_learned_the_world_beats_arithmetic() -> None:
+    found = compare(None, trained(), halves()[1])
+    assert found.better
+    assert found.challenger_error < found.champion_error
+    assert found.p_value <= 0.05
+    assert "is better" in found.verdict
+
+
+def test_a_bundle_is_not_better_than_itself() -> None:
+    found = compare(trained(), trained(), halves()[1])
+    assert not found.better
+    assert found.champion_error == found.challenger_error
+    assert "not shown to be better" in found.verdict
+
+
+def test_a_bundle_taught_nonsense_is_not_promoted() -> None:
+    seen, held_out = halves()
+    wrong = [
+        replace(
+            one,
+            runtime_s=one.runtime_s and one.runtime_s * 8,
+            step_time_s=one.step_time_s and one.step_time_s * 8,
+            peak_vram_gib=one.peak_vram_gib and one.peak_vram_gib / 4,
+        )
+        for one in seen
+    ]
+    poisoned = train(wrong, seed=7, created="2026-01-02", git_revision="abc", base=None)
+    assert not compare(trained(), poisoned, held_out).better
+    assert not compare(None, poisoned, held_out).better
+
+
+def test_too_few_held_out_settings_are_no_verdict() -> None:
+    with pytest.raises(NotEnoughData, match="too few"):
+        compare(None, trained(), halves()[1][:3])
+    with pytest.raises(NotEnoughData, match="no held-out"):
+        compare(None, trained(), [])
+
+
+def test_a_kind_of_job_the_champion_never_heard_of_counts_against_it() -> None:
+    jobs = [
+        observe(raw_custom(2.0 * size, row=row, features={"size": float(size)}))
+        for row, size in enumerate(range(1, 41))
+    ]
+    challenger = train(jobs[::2], seed=1, created="2026-01-02", git_revision="abc", base=None)
+    found = compare(None, challenger, jobs[1::2])
+    assert found.better
+    assert found.challenger_error < 0.1
+
+
+def test_nobody_decides_by_sending_most() -> None:
+    seen, held_out = halves()
+    few = [one for one in held_out if one.source == "lab0"]
+    others = [one for one in held_out if one.source != "lab0"]
+    champion = train(seen, seed=7, created="2026-01-02", git_revision="abc", base=None)
+    elsewhere = [slower(one) for one in seen if one.source != "lab0"]
+    challenger = train(elsewhere, seed=7, created="2026-01-03", git_revision="abc", base=None)
+    found = compare(champion, challenger, [*few, *map(slower, others), *map(slower, others)])
+    assert not found.better
+    assert "lab0" in found.worse_for
+
+
+def slower(one: Observation) -> Observation:
+    """What somebody says whose clock runs at half the speed."""
+    return replace(
+        one, runtime_s=one.runtime_s and one.runtime_s * 2, step_time_s=one.step_time_s and one.step_time_s * 2
+    )
