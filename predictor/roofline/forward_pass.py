@@ -23,6 +23,7 @@ from predictor.roofline.kernel import (
     memory_bytes_s,
     pair_flops,
     routed_width,
+    streaming_share,
 )
 
 ATTENTION_SHARE = 0.6
@@ -121,7 +122,7 @@ def _linear_layers(c: InferenceColumns, tokens: Floats, bandwidth: Floats) -> tu
     widened = (c.weight_bytes < 0.9 * c.activation_bytes) & (c.compute_tflops <= c.gpu.bf16_tflops)
     share = c.pace.matrix_share * np.where(widened, UNPACK_SHARE, 1.0)
     rate = matrix_flops_s(c.gpu, c.compute_tflops) * share
-    reading = bandwidth * c.pace.memory_share / c.weight_bytes
+    reading = bandwidth * streaming_share(c.gpu, c.pace.memory_share) / c.weight_bytes
     dense = m.block_parameters / tp
     # replicas that share experts bring their tokens together: more experts are hit, and each is read once
     sharing = np.maximum(1.0, ep / tp)

@@ -19,6 +19,10 @@ CORNER = 1.7
 """Exponent of the rounded roofline of one kernel: where both bounds are equal it takes 1.5 times either,
 since a product over few rows neither fills the matrix units nor streams at full rate."""
 
+HBM_BALANCE = 32.0
+"""Bytes of bandwidth per 1,000 vector FLOPs of the most compute-heavy card with HBM (MI300X: 5.3 TB/s, 163 TFLOPS);
+cards with GDDR have 9 to 26."""
+
 HOST_YEAR = 0.82
 """A server's single-thread time against that of the year before, between the CPUs of DGX A100 and DGX H100."""
 
@@ -41,6 +45,16 @@ def host_pace(gpu: GpuColumns) -> Floats:
 def memory_bytes_s(gpu: GpuColumns) -> Floats:
     """Achieved bytes/s of device memory."""
     return gpu.bandwidth_gbs * (1e9 * MEMORY_SHARE)
+
+
+def streaming_share(gpu: GpuColumns, share: Floats) -> Floats:
+    """Of the achievable bandwidth, what kernels reach that reach `share` of it on cards with HBM.
+
+    What limits them there are the loads that the multiprocessors keep in flight (Little's law; Volkov 2016,
+    "Understanding Latency Hiding on GPUs"), so a card with less bandwidth for its multiprocessors is nearer to full.
+    """
+    balance = gpu.bandwidth_gbs / np.maximum(gpu.fp32_tflops, 1e-9)
+    return np.clip(share * HBM_BALANCE / np.maximum(balance, 1e-9), share, 1.0)
 
 
 def matrix_flops_s(gpu: GpuColumns, compute_tflops: Floats) -> Floats:
