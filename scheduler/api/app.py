@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from scheduler.api.context import ApiContext
 from scheduler.api.problems import install, responses
 from scheduler.api.routes import (
+    economics,
     gpu_types,
     health,
     jobs,
@@ -45,7 +46,20 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     install(app)
     v1 = APIRouter(prefix="/v1", responses=responses(401, 422))
-    for part in (predictions, plans, jobs, story, logs, offers, prices, tenants, gpu_types, observations, models):
+    for part in (
+        predictions,
+        plans,
+        jobs,
+        story,
+        logs,
+        offers,
+        prices,
+        tenants,
+        gpu_types,
+        observations,
+        models,
+        economics,
+    ):
         v1.include_router(part.router)
     for part_with_bulk in (jobs, offers, observations):
         v1.include_router(part_with_bulk.bulk)

@@ -44,6 +44,11 @@ def read_job_file(name: str) -> dict[str, Any]:
     return raw
 
 
+def read_model(name: str) -> str | dict[str, Any]:
+    """A model as it is given on the command line: an id, or the config.json whose path it is."""
+    return _config(Path(name)) if name.endswith(".json") else name
+
+
 def _text(name: str) -> str:
     try:
         data = sys.stdin.buffer.read(MAX_BYTES + 1) if name == STDIN else _head(Path(name))

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "scheduler.cli.predict:predict",
     "train": "scheduler.cli.train:train",
     "evaluate": "scheduler.cli.evaluate:evaluate",
+    "economics": "scheduler.cli.economics:app",
     "replay": "scheduler.cli.replay:replay",
     "measure": "scheduler.cli.measure:measure",
 }

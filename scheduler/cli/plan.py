@@ -47,18 +47,13 @@ def _offline(spec: dict[str, Any]) -> dict[str, Any]:
     """The same plan without a server: the shipped predictor, the shipped prices, everything free."""
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from predictor.facts import datasets_dir  # noqa: PLC0415
-    from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.model import load_default_predictor  # noqa: PLC0415
     from scheduler.api import present_plan  # noqa: PLC0415
-    from scheduler.domain.price_file import read_habits, read_prices  # noqa: PLC0415
     from scheduler.domain.spec import parse_job_spec  # noqa: PLC0415
     from scheduler.services.knowledge import know  # noqa: PLC0415
     from scheduler.services.plan import plan_on  # noqa: PLC0415
-    from scheduler.services.seed import PRICES, SIMULATED  # noqa: PLC0415
-    from scheduler.storage.ids import new_id  # noqa: PLC0415
+    from scheduler.services.seed import shipped_offers  # noqa: PLC0415
 
     read = parse_job_spec(spec)
-    offers = read_prices(datasets_dir() / PRICES, read_habits(), load_gpu_types(), backend=SIMULATED, new_id=new_id)
-    made = plan_on(offers, know(load_default_predictor()), read, now=datetime.now(UTC))
+    made = plan_on(shipped_offers(), know(load_default_predictor()), read, now=datetime.now(UTC))
     return present_plan.plan(made).model_dump(mode="json")

@@ -27,6 +27,11 @@ class HostGpus:
     count: int
 
 
+def shipped_offers() -> Sequence[Offer]:
+    """The price list that ships, as offers of the simulated backend, all free."""
+    return read_prices(datasets_dir() / PRICES, read_habits(), load_gpu_types(), backend=SIMULATED, new_id=new_id)
+
+
 def seed_inventory(
     engine: Engine, *, host_slots: int, host_gpus: Sequence[HostGpus] = (), today: date | None = None
 ) -> int:
@@ -35,7 +40,7 @@ def seed_inventory(
     Nothing is rented from anybody: the price list's offers run on the simulated backend.
     """
     gpus = load_gpu_types()
-    priced = read_prices(datasets_dir() / PRICES, read_habits(), gpus, backend=SIMULATED, new_id=new_id)
+    priced = shipped_offers()
     day = (today or date.today()).isoformat()  # noqa: DTZ011 - a date for people, of a price that is always zero
     host = [_host_offer(CPU, host_slots, day)]
     host.extend(_host_offer(gpus.get(found.gpu_type).name, found.count, day) for found in host_gpus)
