@@ -41,16 +41,24 @@ def plot_tokens(report: Mapping[str, Any], path: Path) -> None:
         for one in costs
     ]
     mid, low, high = ([float(one["blended_usd_per_mtok"][end]) for one in costs] for end in ("mid", "low", "high"))
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(costs)), layout="constrained")
-    bars = axes.barh(names, mid, color="0.72", edgecolor="0.25", height=0.62)
-    axes.errorbar(
-        mid, range(len(mid)),
-        xerr=([m - one for m, one in zip(mid, low, strict=True)], [one - m for m, one in zip(mid, high, strict=True)]),
-        fmt="none", ecolor="0.1", capsize=3, linewidth=1,
-    )  # fmt: skip
-    axes.bar_label(bars, labels=[f"{value:.3f}" for value in mid], label_type="center", fontsize=8)
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.4 * len(costs)), layout="constrained")
+    # points, not bars: a logarithmic axis has no zero for a bar to stand on
+    places = list(range(len(mid)))
+    below = [m - one for m, one in zip(mid, low, strict=True)]
+    above = [one - m for m, one in zip(mid, high, strict=True)]
+    axes.errorbar(mid, places, xerr=(below, above), fmt="o", color="0.1", ecolor="0.45", capsize=3)
+    for place, (value, end) in enumerate(zip(mid, high, strict=True)):
+        axes.annotate(f"{value:.3f}", (end, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.margins(x=0.12)
+    ticks: Any = import_module("matplotlib.ticker")
+    axes.xaxis.set_major_locator(ticks.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("${x:g}")
+    axes.xaxis.set_minor_locator(ticks.NullLocator())
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
     axes.set_xlabel("US dollars per million input and output tokens (logarithmic; lines: p10 to p90 of the forecast)")
     axes.set_title(_title(report), fontsize=10)
