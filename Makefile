@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-predictor bench-placement
+.PHONY: help setup demo up test check lock bench-predictor bench-placement bench-economics
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,3 +48,6 @@ bench-predictor: $(READY) ## Score the predictor beside its baselines on groups 
 
 bench-placement: $(READY) ## Compare placements with brute force; time plans and submissions (ARGS="--seconds 60 --keep DIR")
 	@$(BIN)/python -m benchmarks.placement $(ARGS)
+
+bench-economics: $(READY) ## Hold token prices against measured runs that training has not seen (PYTHIA_OBSERVATIONS_DIR)
+	@$(BIN)/python -m benchmarks.economics $(ARGS)
