@@ -6,9 +6,22 @@ from typing import cast
 
 from predictor.forecast import Spread
 from scheduler.api.schemas.common import usd
-from scheduler.api.schemas.economics import QuantilesOut, TokenCostOut, TokenPriceOut, TokensOut, UnfitOut
+from scheduler.api.schemas.economics import (
+    BreakEvenOut,
+    CrossingOut,
+    CrossoverOut,
+    CurvePointOut,
+    DeploymentOut,
+    MoveOut,
+    QuantilesOut,
+    TokenCostOut,
+    TokenPriceOut,
+    TokensOut,
+    UnfitOut,
+)
+from scheduler.economics.crossover import DAY_S, BreakEven, Crossover
 from scheduler.economics.tokens import Price, TokenCost
-from scheduler.services.economics import TokenReport
+from scheduler.services.economics import CrossoverReport, TokenReport
 
 
 def tokens(report: TokenReport) -> TokensOut:
@@ -76,3 +89,70 @@ def _rates(request_s: Spread, each: float) -> QuantilesOut:
 
 def _six(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def crossover(report: CrossoverReport) -> CrossoverOut:
+    """Every API, and the curve against the cheapest."""
+    return CrossoverOut(
+        question=report.spec.model_dump(mode="json", exclude_defaults=True),
+        assumptions=list(report.workload.assumptions),
+        model_version=report.model_version,
+        crossings=[_crossing(one) for one in report.crossings],
+        curve=[
+            CurvePointOut(
+                requests_per_day=_six(point.requests_per_day),
+                api_usd=_six(point.api_usd),
+                dedicated_usd=_six(point.dedicated_usd),
+                dedicated_low_usd=_six(point.low_usd),
+                dedicated_high_usd=_six(point.high_usd),
+            )
+            for point in report.curve
+        ],
+        moves=[
+            MoveOut(cause=one.cause, low_is=one.low_is, low=_six(one.low), high_is=one.high_is, high=_six(one.high))
+            for one in report.moves
+        ],
+    )
+
+
+def _crossing(found: Crossover) -> CrossingOut:
+    api = found.api
+    return CrossingOut(
+        provider=api.provider,
+        model_key=api.model_key,
+        input_usd_per_mtok=str(api.input_usd),
+        output_usd_per_mtok=str(api.output_usd),
+        cached_input_usd_per_mtok=None if api.cached_input_usd is None else str(api.cached_input_usd),
+        price_date=api.price_date,
+        request_usd=f"{found.api_request_usd:f}",
+        crossing=_break_even(found.first),
+        crossing_if_slow=_break_even(found.careful),
+        crossing_if_fast=_break_even(found.hopeful),
+        lowest_utilisation=_point(found.lowest),
+    )
+
+
+def _break_even(point: BreakEven | None) -> BreakEvenOut | None:
+    return None if point is None else _point(point)
+
+
+def _point(point: BreakEven) -> BreakEvenOut:
+    cost, operating = point.cost, point.cost.operating
+    return BreakEvenOut(
+        deployment=DeploymentOut(
+            gpu_type=operating.question.gpu.name,
+            gpu_count=cost.gpu_count,
+            layout=operating.question.layout.to_json(),
+            provider=cost.offer.provider,
+            region=cost.offer.region,
+            spot=cost.spot,
+            usd_per_hour=cast(str, usd(cost.micros_per_hour)),
+            precision=str(operating.precision),
+            sequences_in_flight=operating.in_flight,
+            requests_per_day_at_most=_six(DAY_S / operating.request_s.p50),
+        ),
+        requests_per_day=_six(point.requests_per_day),
+        utilisation=_six(point.utilisation),
+        utilisation_low=_six(point.utilisation_low),
+        utilisation_high=_six(point.utilisation_high),
+    )

@@ -29,7 +29,7 @@ def tokens_text(report: Json, *, everything: bool) -> str:
     shown = report["costs"] if everything else report["best_of_each_gpu_type"]
     if not shown:
         return _nothing(report)
-    lines = [*_head(report), "", *columns(HEADER, [_row(one) for one in shown], right=RIGHT), LEGEND]
+    lines = [*stream_head(report), "", *columns(HEADER, [_row(one) for one in shown], right=RIGHT), LEGEND]
     if report["unfit"]:
         lines.append("Too small, or too slow for the limits: " + _unfit(report) + ".")
     dates = sorted({one["price_date"] for one in report["costs"]})
@@ -37,7 +37,8 @@ def tokens_text(report: Json, *, everything: bool) -> str:
     return "\n".join(lines)
 
 
-def _head(report: Json) -> list[str]:
+def stream_head(report: Json) -> list[str]:
+    """What was asked, and of whom."""
     asked = report["question"]
     model = asked["model"] if isinstance(asked["model"], str) else "the architecture given"
     work = f"{model}, {asked['input_length']:g} in + {asked['output_length']:g} out tokens"
@@ -52,7 +53,7 @@ _LIMITS = {"first token": "max_ttft_s", "each further token": "max_tpot_s"}
 
 def _nothing(report: Json) -> str:
     why = f"it does not fit, or is too slow, on {_unfit(report)}" if report["unfit"] else "no offer is allowed"
-    return "\n".join([*_head(report), "", f"Nowhere: {why}."])
+    return "\n".join([*stream_head(report), "", f"Nowhere: {why}."])
 
 
 def _unfit(report: Json) -> str:

@@ -61,14 +61,69 @@ def plot_tokens(report: Mapping[str, Any], path: Path) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
     axes.set_xlabel("US dollars per million input and output tokens (logarithmic; lines: p10 to p90 of the forecast)")
-    axes.set_title(_title(report), fontsize=10)
+    axes.set_title(_title(report, "What tokens cost:"), fontsize=10)
     _save(plt, figure, path)
 
 
-def _title(report: Mapping[str, Any]) -> str:
+def plot_crossover(report: Mapping[str, Any], path: Path) -> None:
+    """Dollars a day against traffic, an API beside one's own, and what moves the break-even use most."""
+    plt = _pyplot()
+    first, curve, moves = report["crossings"][0], report["curve"], report["moves"]
+    figure, (axes, tornado) = plt.subplots(
+        2, 1, figsize=(9, 8), layout="constrained", gridspec_kw={"height_ratios": (3, 2)}
+    )
+    traffic = [point["requests_per_day"] for point in curve]
+    axes.fill_between(
+        traffic, [p["dedicated_low_usd"] for p in curve], [p["dedicated_high_usd"] for p in curve], color="0.85",
+        label="the same, p10 to p90 of the forecast",
+    )  # fmt: skip
+    axes.plot(traffic, [p["dedicated_usd"] for p in curve], color="0.1", label="cheapest deployments of one's own")
+    axes.plot(
+        traffic, [p["api_usd"] for p in curve], color="0.1", linestyle="--", label=f"{first['provider']}, per token"
+    )
+    if found := first["crossing"]:
+        axes.axvline(found["requests_per_day"], color="0.5", linestyle=":")
+        axes.text(
+            found["requests_per_day"], 0.04, f"  cheaper from {found['requests_per_day']:,.0f} a day",
+            transform=axes.get_xaxis_transform(), fontsize=8,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("${x:,.0f}")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("requests a day (logarithmic)")
+    axes.set_ylabel("US dollars a day (logarithmic)")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_title(_title(report, "Own deployment or a price per token:"), fontsize=10)
+    _tornado(tornado, first, moves)
+    _save(plt, figure, path)
+
+
+def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> None:
+    middle = 100 * (first["crossing"] or first["lowest_utilisation"])["utilisation"]
+    low, high = ([100 * one[end] for one in moves] for end in ("low", "high"))
+    places = list(range(len(moves)))
+    axes.barh(
+        places, [h - m for h, m in zip(high, low, strict=True)], left=low, color="0.8", edgecolor="0.25", height=0.55
+    )
+    for place, one in enumerate(moves):
+        axes.annotate(one["low_is"], (low[place], place), xytext=(-4, 0), textcoords="offset points", va="center",
+                      ha="right", fontsize=7)  # fmt: skip
+        axes.annotate(one["high_is"], (high[place], place), xytext=(4, 0), textcoords="offset points", va="center",
+                      fontsize=7)  # fmt: skip
+    axes.axvline(middle, color="0.1", linewidth=1)
+    axes.set_yticks(places, [one["cause"] for one in moves], fontsize=8)
+    axes.invert_yaxis()
+    axes.use_sticky_edges = False  # or the lowest bar would leave its label no room
+    axes.margins(x=0.25)
+    axes.set_xlabel("break-even use of the deployment, % of its capacity (100: never cheaper); line: as asked")
+
+
+def _title(report: Mapping[str, Any], what: str) -> str:
     asked = report["question"]
     model = asked["model"] if isinstance(asked["model"], str) else "the architecture given"
-    return f"What tokens of {model} cost: {asked['input_length']:g} in, {asked['output_length']:g} out"
+    return f"{what} {model}, {asked['input_length']:g} tokens in, {asked['output_length']:g} out"
 
 
 def _pyplot() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -45,14 +45,37 @@ class TokensSpec(BaseModel):
         )
 
 
+S = TypeVar("S", bound=TokensSpec)
+
+
+class CrossoverSpec(TokensSpec):
+    """A stream of requests that an API serves now, or a deployment of one's own could."""
+
+    max_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.8, description="Share of a deployment's capacity that is planned for; the rest is for peaks"
+    )
+    api_provider: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="Compare the curve with this provider; the cheapest per request otherwise"
+    )
+
+
+def parse_crossover_spec(raw: object) -> CrossoverSpec:
+    """Read a mapping; InvalidSpec with one sentence naming the first thing wrong."""
+    return _parse(CrossoverSpec, raw, "crossover")
+
+
 def parse_tokens_spec(raw: object) -> TokensSpec:
     """Read a mapping; InvalidSpec with one sentence naming the first thing wrong."""
+    return _parse(TokensSpec, raw, "tokens")
+
+
+def _parse(kind: type[S], raw: object, name: str) -> S:
     if not isinstance(raw, Mapping):
         raise InvalidSpec("the question is a mapping with model, input_length and output_length")
     try:
-        return TokensSpec.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
-        raise InvalidSpec(first_sentence(error, "tokens")) from None
+        raise InvalidSpec(first_sentence(error, name)) from None
 
 
 def workload_of(spec: TokensSpec, models: ModelSource) -> InferenceWorkload:

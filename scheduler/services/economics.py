@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from predictor.workload import InferenceWorkload
+from scheduler.domain.errors import InvalidSpec
 from scheduler.domain.offers import Offer
 from scheduler.domain.stock import Inventory, inventory_of
-from scheduler.economics.spec import TokensSpec, workload_of
-from scheduler.economics.tokens import TokenCosts, token_costs
+from scheduler.economics.api_prices import of_model, read_api_prices
+from scheduler.economics.crossover import Crossover, CurvePoint, cross, curve
+from scheduler.economics.moves import Move, moves
+from scheduler.economics.spec import CrossoverSpec, TokensSpec, workload_of
+from scheduler.economics.tokens import TokenCost, TokenCosts, token_costs
 from scheduler.services.knowledge import Knowledge
 from scheduler.storage import offers, prices
 from scheduler.storage.engine import Engine, reading
@@ -27,11 +31,7 @@ class TokenReport:
 
 def price_tokens(engine: Engine, knowledge: Knowledge, spec: TokensSpec) -> TokenReport:
     """Price tokens on the inventory in the database."""
-    with reading(engine) as session:
-        inventory = knowledge.memory.inventory(
-            (engine.url, prices.version(session)), offers.held(session), lambda: offers.enabled(session)
-        )
-    return _report(knowledge, spec, inventory)
+    return _report(knowledge, spec, _inventory(engine, knowledge))
 
 
 def price_tokens_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TokensSpec) -> TokenReport:
@@ -39,7 +39,91 @@ def price_tokens_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TokensS
     return _report(knowledge, spec, inventory_of(listed))
 
 
+def _inventory(engine: Engine, knowledge: Knowledge) -> Inventory:
+    with reading(engine) as session:
+        return knowledge.memory.inventory(
+            (engine.url, prices.version(session)), offers.held(session), lambda: offers.enabled(session)
+        )
+
+
 def _report(knowledge: Knowledge, spec: TokensSpec, inventory: Inventory) -> TokenReport:
     workload = workload_of(spec, knowledge.models)
     costs = token_costs(workload, spec.constraints, spec.limits, inventory, knowledge.gpus, knowledge.predictor)
     return TokenReport(spec=spec, workload=workload, costs=costs, model_version=knowledge.predictor.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossoverReport:
+    """One model's deployments against every API that serves it."""
+
+    spec: CrossoverSpec
+    workload: InferenceWorkload
+    crossings: tuple[Crossover, ...]
+    """One for each API, the cheapest request first; empty where the work fits nowhere."""
+    chosen: Crossover | None
+    """The one that the curve and the moves are about."""
+    curve: tuple[CurvePoint, ...]
+    moves: tuple[Move, ...]
+    model_version: str
+
+
+def compare_apis(engine: Engine, knowledge: Knowledge, spec: CrossoverSpec) -> CrossoverReport:
+    """Compare on the inventory in the database."""
+    return _compare(knowledge, spec, _inventory(engine, knowledge))
+
+
+def compare_apis_on(listed: Sequence[Offer], knowledge: Knowledge, spec: CrossoverSpec) -> CrossoverReport:
+    """Compare on offers that are at hand."""
+    return _compare(knowledge, spec, inventory_of(listed))
+
+
+def _compare(knowledge: Knowledge, spec: CrossoverSpec, inventory: Inventory) -> CrossoverReport:
+    workload = workload_of(spec, knowledge.models)
+    apis = of_model(read_api_prices(), workload.architecture, knowledge.models)
+    wanted = [api for api in apis if spec.api_provider in (None, api.provider)]
+    if not wanted:
+        known = ", ".join(sorted({api.provider for api in apis})) or "none"
+        raise InvalidSpec(
+            f"no price per token of {workload.architecture.id} is known"
+            + (f" at {spec.api_provider}; known providers: {known}" if spec.api_provider else "")
+        )
+
+    def price(asked: InferenceWorkload, stock: Inventory) -> TokenCosts:
+        return token_costs(asked, spec.constraints, spec.limits, stock, knowledge.gpus, knowledge.predictor)
+
+    costs = price(workload, inventory).costs
+    requests = [
+        (api.request_usd(spec.input_length, spec.output_length, spec.cached_prefix_length), api) for api in wanted
+    ]
+    requests.sort(key=lambda one: (one[0], one[1].provider, one[1].model_key))
+    found = [cross(costs, api, request, most=spec.max_utilisation) for request, api in requests]
+    crossings = tuple(one for one in found if one is not None)
+    chosen = crossings[0] if crossings else None
+    return CrossoverReport(
+        spec=spec,
+        workload=workload,
+        crossings=crossings,
+        chosen=chosen,
+        curve=tuple(_curve(costs, chosen, spec.max_utilisation)) if chosen else (),
+        moves=tuple(_moves(chosen, workload, price)) if chosen else (),
+        model_version=knowledge.predictor.version,
+    )
+
+
+def _curve(costs: Sequence[TokenCost], chosen: Crossover, most: float) -> list[CurvePoint]:
+    around = (chosen.first or chosen.lowest).requests_per_day
+    return curve(costs, chosen.api_request_usd, most=most, around=around)
+
+
+def _moves(
+    chosen: Crossover, workload: InferenceWorkload, price: Callable[[InferenceWorkload, Inventory], TokenCosts]
+) -> list[Move]:
+    """Of the deployment that wins first, or comes nearest to it."""
+    cost = (chosen.first or chosen.lowest).cost
+    alone = inventory_of([cost.offer])
+
+    def serve(asked: InferenceWorkload) -> TokenCost | None:
+        same = (one for one in price(asked, alone).costs if (one.gpu_count, one.spot) == (cost.gpu_count, cost.spot))
+        return next(same, None)
+
+    return moves(cost, workload, chosen.api, serve)

@@ -75,3 +75,75 @@ class TokensOut(Out):
     best_of_each_gpu_type: list[TokenCostOut]
     costs: list[TokenCostOut]
     unfit: list[UnfitOut]
+
+
+class DeploymentOut(Out):
+    """A deployment that an API is compared with."""
+
+    gpu_type: str
+    gpu_count: int
+    layout: dict[str, Any]
+    provider: str
+    region: str
+    spot: bool
+    usd_per_hour: Usd
+    precision: str
+    sequences_in_flight: int
+    requests_per_day_at_most: float = Field(description="What it serves at full use, at the forecast's median")
+
+
+class BreakEvenOut(Out):
+    """From where a deployment is cheaper than an API."""
+
+    deployment: DeploymentOut
+    requests_per_day: float
+    utilisation: float = Field(description="Of its capacity; it is planned up to the question's max_utilisation")
+    utilisation_low: float = Field(description="At the fast end of the forecast")
+    utilisation_high: float = Field(description="At its slow end")
+
+
+class CrossingOut(Out):
+    """One API against all deployments."""
+
+    provider: str
+    model_key: str
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+    cached_input_usd_per_mtok: Usd | None
+    price_date: str
+    request_usd: Usd
+    crossing: BreakEvenOut | None = Field(description="The first that wins as traffic grows; null: never")
+    crossing_if_slow: BreakEvenOut | None = Field(description="The same if every deployment is as slow as its p90")
+    crossing_if_fast: BreakEvenOut | None
+    lowest_utilisation: BreakEvenOut = Field(description="The deployment that comes nearest, reached or not")
+
+
+class CurvePointOut(Out):
+    """Dollars a day at some traffic."""
+
+    requests_per_day: float
+    api_usd: float
+    dedicated_usd: float
+    dedicated_low_usd: float
+    dedicated_high_usd: float
+
+
+class MoveOut(Out):
+    """What one cause does to the break-even utilisation, by itself."""
+
+    cause: str
+    low_is: str
+    low: float
+    high_is: str
+    high: float
+
+
+class CrossoverOut(Out):
+    """When a deployment of one's own beats an API, the cheapest API per request first."""
+
+    question: dict[str, Any]
+    assumptions: list[str]
+    model_version: str
+    crossings: list[CrossingOut]
+    curve: list[CurvePointOut] = Field(description="Against the first API listed")
+    moves: list[MoveOut] = Field(description="Of the break-even utilisation against it, the largest first")

@@ -52,3 +52,20 @@ def test_what_cannot_be_read_is_one_sentence(client: TestClient, change: dict[st
     answer = client.post("/v1/economics/tokens", json=ASKED | change)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
+
+
+def test_apis_are_compared_with_the_inventory(client: TestClient) -> None:
+    body = client.post("/v1/economics/crossover", json=ASKED | {"max_utilisation": 0.5}).json()
+    requests = [float(one["request_usd"]) for one in body["crossings"]]
+    assert requests == sorted(requests)
+    for one in body["crossings"]:
+        found, lowest = one["crossing"], one["lowest_utilisation"]
+        assert (found is None) == (lowest["utilisation"] > 0.5)
+        assert lowest["utilisation_low"] < lowest["utilisation"] < lowest["utilisation_high"]
+    assert len(body["curve"]) > 100
+
+
+def test_a_model_without_a_price_per_token_is_one_sentence(client: TestClient) -> None:
+    answer = client.post("/v1/economics/crossover", json=ASKED | {"model": "Qwen/Qwen2.5-0.5B"})
+    assert answer.status_code == 422
+    assert "no price per token of Qwen/Qwen2.5-0.5B is known" in answer.json()["detail"]

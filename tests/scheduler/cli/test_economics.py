@@ -56,3 +56,33 @@ def test_what_cannot_be_answered_is_one_sentence(pythia: Pythia, more: tuple[str
     assert answer.code == 2
     assert said in answer.err
     assert len(answer.err.strip().splitlines()) == 1
+
+
+COMPARE = ("economics", "crossover", *ASK[2:])
+
+
+def test_every_api_is_compared(pythia: Pythia) -> None:
+    said = pythia(*COMPARE)
+    assert (said.code, said.err) == (0, "")
+    assert "CHEAPER FROM" in said.out
+    assert "price of the GPUs" in said.out
+
+
+def test_one_provider_can_be_asked_for(pythia: Pythia) -> None:
+    body = pythia(*COMPARE, "--api", "nebius", "--json").json
+    assert {one["provider"] for one in body["crossings"]} == {"nebius"}
+    swings = [one["high"] - one["low"] for one in body["moves"]]
+    assert swings == sorted(swings, reverse=True)
+
+
+def test_a_provider_without_the_model_is_answered_with_those_who_have_it(pythia: Pythia) -> None:
+    said = pythia(*COMPARE, "--api", "nobody")
+    assert said.code == 2
+    assert "nebius" in said.err
+
+
+def test_a_curve_is_drawn(pythia: Pythia, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib, which is optional")
+    file = tmp_path / "crossover.svg"
+    assert pythia(*COMPARE, "--plot", str(file)).code == 0
+    assert "requests a day" in file.read_text()
