@@ -157,6 +157,11 @@ def read_observation(raw: Mapping[str, Any], models: ModelSource, gpus: GpuCatal
     return observation
 
 
+def owner_of(source: str) -> str:
+    """Who stands behind a source: `lab/old` and `lab/new` are both the lab's, however many names it gives its rows."""
+    return source.partition("/")[0]
+
+
 def other_readings(observation: Observation) -> tuple[Observation, ...]:
     """The further memory readings of a run, each as an observation of its own."""
     if observation.outcome is not Outcome.COMPLETED:
