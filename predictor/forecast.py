@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from predictor.explained.explanation import CustomExplanation, Explanation
 from predictor.hardware import GpuType
 from predictor.layout import Layout
 from predictor.words import Basis, VramMetric
@@ -80,10 +81,12 @@ class Forecast:
     model_version: str
     details: Mapping[str, float] = field(default_factory=dict)
     """Numbers for the curious (seconds of compute, bandwidth and communication of the arithmetic); may be empty."""
+    explanation: Explanation | CustomExplanation | None = None
+    """Why; only for those who asked."""
 
     def to_json(self) -> dict[str, object]:
         """The forecast as the contract writes it, quantities it does not have as null."""
-        return {
+        said: dict[str, object] = {
             "gpu_type": self.gpu_type,
             "layout": self.layout.to_json(),
             "peak_vram_gib": _vram(self.peak_vram),
@@ -100,6 +103,7 @@ class Forecast:
             "assumptions": list(self.assumptions),
             "model_version": self.model_version,
         }
+        return said if self.explanation is None else said | {"explanation": self.explanation.to_json()}
 
 
 def _rounded(value: float | None) -> float | None:

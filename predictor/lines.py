@@ -43,21 +43,29 @@ class Facts:
     gpus: GpuCatalogue
 
 
-def answer_lines(lines: Iterable[str], predictor: Predictor, facts: Facts) -> list[dict[str, object]]:
-    """One object per line that is not blank: the forecast with the line's id, or `{"id", "error"}`."""
-    return answer_objects([_parse(line) for line in lines if line.strip()], predictor, facts)
+def answer_lines(
+    lines: Iterable[str], predictor: Predictor, facts: Facts, *, explain: bool = False
+) -> list[dict[str, object]]:
+    """One object per line that is not blank: the forecast with the line's id, or `{"id", "error"}`.
+
+    `explain` adds to each forecast why it says what it says.
+    """
+    return answer_objects([_parse(line) for line in lines if line.strip()], predictor, facts, explain=explain)
 
 
-def answer_objects(raw: Sequence[object], predictor: Predictor, facts: Facts) -> list[dict[str, object]]:
+def answer_objects(
+    raw: Sequence[object], predictor: Predictor, facts: Facts, *, explain: bool = False
+) -> list[dict[str, object]]:
     """The same for objects already parsed; an exception in place of an object stands for a line that is no JSON."""
     read = [_question(item, facts) for item in raw]
     asked = [question for question in read if isinstance(question, Question)]
-    answers = iter(predictor.answer(asked) if asked else [])
+    answer = predictor.explain if explain else predictor.answer
+    answers = iter(answer(asked) if asked else [])
     results: list[dict[str, object]] = []
     for item, question in zip(raw, read, strict=True):
-        answer = next(answers) if isinstance(question, Question) else question
+        found = next(answers) if isinstance(question, Question) else question
         said = item.get("id") if isinstance(item, Mapping) else None
-        body = answer.to_json() if isinstance(answer, Forecast) else {"error": str(answer)}
+        body = found.to_json() if isinstance(found, Forecast) else {"error": str(found)}
         results.append({"id": said} | body)
     return results
 

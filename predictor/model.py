@@ -16,6 +16,7 @@ from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic, infere
 from predictor.bundle import Bundle, load_bundle
 from predictor.calibration import Calibration
 from predictor.errors import NotEnoughData
+from predictor.explained.explaining import explain_answers
 from predictor.features import Task
 from predictor.forecast import Forecast, Question
 from predictor.gather import Floats
@@ -65,6 +66,17 @@ class Predictor:
             if places:
                 answers.update(zip(places, ask([questions[place] for place in places]), strict=True))
         return [answers[place] for place in range(len(questions))]
+
+    def explain(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
+        """Like `answer`, each forecast with its explanation; it costs as much again, and only those who ask pay it."""
+        return explain_answers(
+            questions,
+            self.answer(questions, history),
+            history or (),
+            corrections=self._corrections,
+            sites=self._sites,
+            kinds=self._kinds,
+        )
 
     def _training(self, questions: list[Question]) -> Sequence[Answer]:
         arithmetic = training_arithmetic(questions)

@@ -74,6 +74,7 @@ class ObservationSpec(BaseModel):
     peak_vram_gib: Positive | None = None
     vram_metric: VramMetric | Literal["preallocated"] = VramMetric.DRIVER
     peak_allocated_gib: Positive | None = None
+    peak_reserved_gib: Positive | None = None
     tokens_per_second: Positive | None = None
     step_time_s: Positive | None = None
     runtime_s: Positive | None = None
@@ -96,6 +97,8 @@ class Observation:
     """On the fullest GPU; None after out of memory, when the peak is at least what the card can hold."""
     peak_allocated_gib: float | None
     """A second reading of the same run, of the tensors alone."""
+    peak_reserved_gib: float | None
+    """A third, of the allocator, where the main one is the driver's."""
     step_time_s: float | None
     """One optimizer step (training)."""
     runtime_s: float | None
@@ -142,6 +145,7 @@ def read_observation(raw: Mapping[str, Any], models: ModelSource, gpus: GpuCatal
         outcome=spec.outcome,
         peak_vram_gib=_memory(spec, gpu),
         peak_allocated_gib=spec.peak_allocated_gib,
+        peak_reserved_gib=spec.peak_reserved_gib if spec.vram_metric == VramMetric.DRIVER else None,
         step_time_s=_step_time(spec, workload, layout),
         runtime_s=_runtime(spec, workload),
         last_rank_only=spec.rank == "last" and layout.pipeline_parallel > 1,
@@ -153,18 +157,32 @@ def read_observation(raw: Mapping[str, Any], models: ModelSource, gpus: GpuCatal
     return observation
 
 
-def allocated_reading(observation: Observation) -> Observation | None:
-    """The second memory reading as an observation of its own; None where there is none."""
-    if observation.peak_allocated_gib is None or observation.outcome is not Outcome.COMPLETED:
-        return None
-    return replace(
-        observation,
-        id=f"{observation.id}#allocated",
-        question=replace(observation.question, vram_metric=VramMetric.ALLOCATED),
-        peak_vram_gib=observation.peak_allocated_gib,
-        peak_allocated_gib=None,
-        step_time_s=None,
-        runtime_s=None,
+def owner_of(source: str) -> str:
+    """Who stands behind a source: `lab/old` and `lab/new` are both the lab's, however many names it gives its rows."""
+    return source.partition("/")[0]
+
+
+def other_readings(observation: Observation) -> tuple[Observation, ...]:
+    """The further memory readings of a run, each as an observation of its own."""
+    if observation.outcome is not Outcome.COMPLETED:
+        return ()
+    readings = {
+        VramMetric.ALLOCATED: observation.peak_allocated_gib,
+        VramMetric.RESERVED: observation.peak_reserved_gib,
+    }
+    return tuple(
+        replace(
+            observation,
+            id=f"{observation.id}#{metric}",
+            question=replace(observation.question, vram_metric=metric),
+            peak_vram_gib=peak,
+            peak_allocated_gib=None,
+            peak_reserved_gib=None,
+            step_time_s=None,
+            runtime_s=None,
+        )
+        for metric, peak in readings.items()
+        if peak is not None
     )
 
 
@@ -203,6 +221,7 @@ def _teaches(observation: Observation) -> bool:
     measured = (
         observation.peak_vram_gib,
         observation.peak_allocated_gib,
+        observation.peak_reserved_gib,
         observation.step_time_s,
         observation.runtime_s,
         observation.vram_lower_bound_gib,

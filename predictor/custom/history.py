@@ -152,7 +152,9 @@ def _quantity(
         rows = np.array([place for place, other in enumerate(keys) if other == key])
         if np.isnan(asked_base[rows[0]]):
             continue
-        bases = np.where(np.isnan(seen_base), asked_base[rows[0]], seen_base)
+        # a job that states nothing begins at what is usual, and so must all it is compared with: what they stated of
+        # themselves says nothing of it
+        bases = np.where(np.isnan(seen_base) | (not key[1]), asked_base[rows[0]], seen_base)
         opinion = _opinion(encoding, doubt, figure=bool(key[1]), model=model) if informed else _bare(doubt)
         found = regress(opinion, seen_rows, measured - bases, asked_rows[rows])
         estimate.centre[rows] = found.centre + asked_base[rows]

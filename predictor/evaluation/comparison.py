@@ -1,7 +1,7 @@
 """Champion against challenger on the same held-out jobs, by a paired test.
 
-Every contributor has the same say, however many jobs it sent, and none of them may be made worse, nor any quantity:
-otherwise whoever sends most would decide what is true for all.
+Every owner has the same say, however many jobs it sent and under however many names, and within it every contributor;
+none of them may be made worse, nor any quantity: otherwise whoever sends most would decide what is true for all.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from predictor.errors import NotEnoughData
 from predictor.forecast import Forecast
 from predictor.gather import Floats
 from predictor.model import Predictor
-from predictor.telemetry import Observation
+from predictor.telemetry import Observation, owner_of
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
 MIN_PAIRS = 8
 """Fewer configurations cannot make a sign-flip test significant at the level asked."""
+
+LEAST_VETO = 5
+"""Configurations and quantities, all of them forecast worse, that are enough to object: one half to the fifth power is
+below the level asked."""
 
 LEVEL = 0.05
 
@@ -73,6 +77,19 @@ class _Errors:
     gpu_type: NDArray[np.str_]
     contributor: NDArray[np.str_]
 
+    @property
+    def owner(self) -> NDArray[np.str_]:
+        """Who stands behind each entry's contributor."""
+        return np.array([owner_of(str(name)) for name in self.contributor], dtype=np.str_)
+
+    @property
+    def weights(self) -> Floats:
+        """The same for every owner, divided among its contributors, and among each one's entries."""
+        _, owner = np.unique(self.owner, return_inverse=True)
+        _, first, contributor = np.unique(self.contributor, return_index=True, return_inverse=True)
+        names = np.bincount(owner[first])
+        return np.asarray(1.0 / (np.bincount(contributor)[contributor] * names[owner]))
+
     def by(self, labels: NDArray[np.str_]) -> dict[str, Pair]:
         """Median errors of each label's configurations."""
         return {
@@ -91,11 +108,15 @@ def compare(
     held_out: Sequence[Observation],
     *,
     contributors: Sequence[str] | None = None,
+    witnesses: Sequence[Observation] = (),
+    witness_contributors: Sequence[str] | None = None,
     seed: int = 7,
 ) -> Comparison:
     """Compare two bundles on observations that neither has seen; without a champion arithmetic stands in for it.
 
-    `contributors` names who gave each observation, by default its source.
+    `contributors` names who gave each observation, by default its source; what is before a slash is the owner.
+    `witnesses` are observations that the challenger has learned from, of those who have too few held-out ones to speak
+    for themselves: they count neither for nor against it, unless it is worse even for them.
     """
     if not held_out:
         raise NotEnoughData("there are no held-out observations to compare on")
@@ -105,14 +126,21 @@ def compare(
     if count < MIN_PAIRS:
         raise NotEnoughData(f"{count} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
     gained = errors.champion - errors.challenger
-    _, place, sizes = np.unique(errors.contributor, return_inverse=True, return_counts=True)
-    weights = 1.0 / sizes[place]
+    weights = errors.weights
     p_value = _sign_flip(gained * weights, seed)
+    told = _errors(ours, theirs, witnesses, witness_contributors or [one.source for one in witnesses])
+    lost = np.concatenate([-gained, told.challenger - told.champion])
     worse_for = tuple(
-        str(label)
-        for slices in (errors.quantity, errors.contributor)
-        for label in np.unique(slices)
-        if (mine := gained[slices == label]).size >= MIN_PAIRS and _sign_flip(-mine, seed) <= LEVEL
+        dict.fromkeys(
+            str(label)
+            for slices in (
+                np.concatenate([errors.quantity, np.full(len(told.champion), "")]),
+                np.concatenate([errors.contributor, told.contributor]),
+                np.concatenate([errors.owner, told.owner]),
+            )
+            for label in np.unique(slices)
+            if label and (mine := lost[slices == label]).size >= LEAST_VETO and _sign_flip(mine, seed) <= LEVEL
+        )
     )
     gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
     better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for

@@ -106,7 +106,9 @@ def _draft(line: int, entry: Mapping[str, Any]) -> Draft:
         raise UnusableResult("the entry names no benchmark (Model)")
     rate = positive(entry.get("Performance_Result"))
     units = text(entry.get("Performance_Units")) or ""
-    if rate is None or not units.endswith("/s"):
+    if rate is None:
+        raise UnusableResult(f"{name}: the result {entry.get('Performance_Result')!r:.40} is no number above 0")
+    if not units.endswith("/s"):
         raise UnusableResult(f"{name}: a result in {units or 'unknown units'} is no throughput")
     per_node, nodes = whole(entry.get("a#")), whole(entry.get("Nodes"))
     scenario = (text(entry.get("Scenario")) or "").casefold()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ class Domain:
     """(j,): upper ends of the growing features."""
     reach: float
     """Distance that most of the training data keep from their nearest other configuration."""
+    ids: tuple[str, ...] | None = None
+    """The job that each reference is of; None in a bundle that was made before they were kept."""
 
     def distance(self, fixed: Floats) -> Floats:
         """Euclidean distance of each row (n, k) to the nearest reference, in units of the scales."""
@@ -49,46 +52,74 @@ class Domain:
         apart: Floats = np.sqrt(((scaled - self.references[nearest]) ** 2).sum(axis=1)).round(_DIGITS)
         return apart
 
+    def nearest(self, fixed: Floats, count: int) -> NDArray[np.intp]:
+        """(n, at most count): the references nearest to each row (n, k), the nearest first."""
+        scaled = np.round(fixed / self.scales, _DIGITS)
+        found = np.empty((len(fixed), min(count, len(self.references))), dtype=np.intp)
+        step = _rows_at_once(self.references)
+        for start in range(0, len(fixed), step):
+            rows = slice(start, start + step)
+            squared = ((scaled[rows, None, :] - self.references) ** 2).sum(axis=2)
+            found[rows] = squared.argsort(axis=1, kind="stable")[:, : found.shape[1]]
+        return found
+
+    def apart(self, fixed: Floats, references: NDArray[np.intp]) -> Floats:
+        """(n, count, k): how far each row (n, k) is from its references (n, count), along each feature."""
+        difference: Floats = np.round(fixed / self.scales, _DIGITS)[:, None, :] - self.references[references]
+        return difference
+
     def beyond(self, growing: Floats) -> Floats:
         """How far the sizes of each row (n, j) are above the largest seen, in natural logarithms, summed."""
         above: Floats = np.maximum(growing - self.largest, 0.0).sum(axis=1)
         return above
 
     def to_json(self) -> dict[str, object]:
-        return {
+        raw: dict[str, object] = {
             "scales": self.scales.round(6).tolist(),
             "references": self.references.round(_DIGITS).tolist(),
             "largest": self.largest.round(6).tolist(),
             "reach": round(self.reach, 6),
         }
+        return raw if self.ids is None else raw | {"ids": list(self.ids)}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, object]) -> Domain:
+    def from_json(cls, raw: Mapping[str, Any]) -> Domain:
         try:
             domain = cls(
                 scales=np.asarray(raw["scales"], dtype=np.float64),
                 references=np.asarray(raw["references"], dtype=np.float64),
                 largest=np.asarray(raw["largest"], dtype=np.float64),
-                reach=float(raw["reach"]),  # type: ignore[arg-type]  # a wrong type is caught below
+                reach=float(raw["reach"]),
+                ids=None if raw.get("ids") is None else tuple(str(one) for one in raw["ids"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidBundle(f"the reference vectors are unreadable ({error})") from None
         known = domain.references
         if known.ndim != 2 or known.shape[1] != len(domain.scales) or not len(known) or not np.isfinite(known).all():
             raise InvalidBundle("the reference vectors have the wrong shape")
+        if domain.ids is not None and len(domain.ids) != len(known):
+            raise InvalidBundle(f"{len(domain.ids)} ids stand beside {len(known)} reference vectors")
         return domain
 
 
-def describe(fixed: Floats, growing: Floats, *, limit: int) -> Domain:
-    """The domain of a training set, its references thinned to at most `limit`."""
+def describe(fixed: Floats, growing: Floats, *, limit: int, ids: NDArray[np.str_] | None = None) -> Domain:
+    """The domain of a training set, its references thinned to at most `limit`; `ids` names its rows."""
     spread = fixed.std(axis=0)
     # half a standard deviation at least a tenth of a natural unit: a column that never moved is no ruler
     scales = np.maximum(spread, 0.2)
-    scaled = np.unique((fixed / scales).round(_DIGITS), axis=0)
-    references = scaled[spread_out(scaled, limit)]
+    # of equal vectors the first id stands for all, in whatever order they came
+    order = np.arange(len(fixed)) if ids is None else np.argsort(ids, kind="stable")
+    scaled, first = np.unique((fixed[order] / scales).round(_DIGITS), axis=0, return_index=True)
+    chosen = spread_out(scaled, limit)
     nearest_other = _nearest_other(scaled)
     reach = float(np.quantile(nearest_other, 0.95)) if len(nearest_other) else 0.0
-    return Domain(scales=scales, references=references, largest=growing.max(axis=0), reach=max(reach, 0.1))
+    return Domain(
+        scales=scales,
+        references=scaled[chosen],
+        largest=growing.max(axis=0),
+        reach=max(reach, 0.1),
+        ids=None if ids is None else tuple(str(one) for one in ids[order[first[chosen]]]),
+    )
 
 
 def spread_out(rows: Floats, limit: int) -> NDArray[np.intp]:

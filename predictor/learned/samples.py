@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from predictor.arithmetic import inference_arithmetic, training_arithmetic
 from predictor.features import Task
 from predictor.gather import Flags, Floats
-from predictor.telemetry import Observation, allocated_reading
+from predictor.telemetry import Observation, other_readings
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
 Words = NDArray[np.str_]
@@ -67,8 +67,9 @@ def samples(task: Task, observations: Sequence[Observation]) -> Samples:
 
 
 def every_sample(task: Task, observations: Sequence[Observation]) -> Samples:
-    """What `observations` say about a task, however absurd."""
-    chosen = _READERS[task](observations)
+    """What `observations` on accelerators say about a task, however absurd; what a host measured, such as a smoke run
+    of `pythia measure`, says nothing of a card."""
+    chosen = _READERS[task]([one for one in observations if one.question.gpu.is_accelerator])
     if not chosen:
         return _none(task)
     questions = [observation.question for observation, _, _ in chosen]
@@ -111,9 +112,9 @@ def _memory(kind: type) -> Callable[[Sequence[Observation]], _Chosen]:
                 found.append((observation, bound, True))
             elif observation.peak_vram_gib is not None:
                 found.append((observation, observation.peak_vram_gib, False))
-            second = allocated_reading(observation)
-            if second is not None and second.peak_vram_gib is not None:
-                found.append((second, second.peak_vram_gib, False))
+            for other in other_readings(observation):
+                if other.peak_vram_gib is not None:
+                    found.append((other, other.peak_vram_gib, False))
         return found
 
     return read

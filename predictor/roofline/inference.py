@@ -36,6 +36,9 @@ class InferenceTime:
     """Launches, scheduling and sampling while the GPUs wait."""
     tokens_per_second: Floats
     """Generated, over the whole layout; 0 for jobs that only read prompts."""
+    prefill: PassTime
+    decode: PassTime
+    """What each phase waits for."""
 
 
 def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
@@ -60,6 +63,8 @@ def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
         communication_s=both.communication_s,
         overhead_s=both.overhead_s,
         tokens_per_second=c.requests * c.output / both.total,
+        prefill=prefill,
+        decode=decode,
     )
 
 

@@ -21,6 +21,7 @@ from predictor.learned.samples import Samples
 from predictor.quantiles import MEMORY_MARGIN, P10, P90, P95, TIME_MARGIN
 from predictor.site.kernel import KERNELS, Kernel, Points, covariance, points, settleable, settleable_at_most
 from predictor.site.residual import Site
+from predictor.telemetry import owner_of
 
 KNOWN = 200
 """Jobs that a forecast is compared with: more are projected onto so many, and would only cost time."""
@@ -91,17 +92,25 @@ def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
 
 
 def _cells(found: Samples) -> Cells:
-    who, sender = np.unique(found.source, return_inverse=True)
+    senders, sender = np.unique(found.source, return_inverse=True)
     keys = np.column_stack([found.rows.round(6), found.arithmetic.round(6), found.lower_bound, sender])
     _, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     cell = cell.ravel()
     order = np.lexsort((found.residuals, cell))
     count = np.bincount(cell)
     middle = order[np.cumsum(count) - count + count // 2]
-    sent = np.bincount(sender[first], minlength=len(who))
-    allowed = np.maximum(_FREE, sent.sum() - sent) if len(who) > 1 else sent
-    share = np.minimum(1.0, allowed / np.maximum(sent, 1))
-    return Cells(found.rows[first], found.residuals[middle], found.lower_bound[first], share[sender[first]])
+    _, owner = np.unique([owner_of(str(name)) for name in senders], return_inverse=True)
+    # nor does one under many names: what is allowed to a sender is allowed to its owner too
+    weight = np.minimum(_shares(sender[first]), _shares(owner[sender[first]]))
+    return Cells(found.rows[first], found.residuals[middle], found.lower_bound[first], weight)
+
+
+def _shares(group: NDArray[np.intp]) -> Floats:
+    """Of each row the weight at which its group does not outweigh all the others together."""
+    sent = np.bincount(group)
+    allowed = np.maximum(_FREE, len(group) - sent) if len(sent) > 1 else sent
+    share: Floats = np.minimum(1.0, allowed / np.maximum(sent, 1))
+    return share[group]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from scheduler.cli.output import AsJson, emit
-from scheduler.cli.wording import columns, moment
+from scheduler.cli.wording import ABSENT, columns, moment
 
 Json = Mapping[str, Any]
 
 _LOOK_S = 0.5
+_LAST_TRAININGS = 5
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -55,6 +56,8 @@ def train(
     else:
         came = "is in use now" if training["promoted"] else "was not promoted"
         text = f"{training['version']} {came}: {training['verdict']}"
+        if training["quarantined"]:
+            text += f"; {training['quarantined']:,} measurements that cannot be were kept out"
     emit(training, text, as_json=as_json)
 
 
@@ -102,18 +105,33 @@ def _text(found: Json) -> str:
         )
         for one in found["items"]
     ]
-    shipped = found["shipped"]
+    shipped, trainings = found["shipped"], found["trainings"]
     rows.append((shipped["version"], shipped["rows"], shipped["created"], "came with Pythia"))
-    return "\n".join(
-        columns(
-            header,
-            [
-                (version, "champion" if version == found["in_use"] else "", f"{count:,}", made, verdict)
-                for version, count, made, verdict in rows
-            ],
-            right=(2,),
-        )
+    table = columns(
+        header,
+        [
+            (version, "champion" if version == found["in_use"] else "", f"{count:,}", made, verdict)
+            for version, count, made, verdict in rows
+        ],
+        right=(2,),
     )
+    return "\n".join([*table, *(["", *_trainings(trainings[:_LAST_TRAININGS])] if trainings else [])])
+
+
+def _trainings(trainings: Sequence[Json]) -> list[str]:
+    """What the last ones read, kept out and came to."""
+    header = ("TRAINING OF", "BY", "READ", "LEARNED", "HELD OUT", "QUARANTINED", "UNREADABLE", "CAME OF IT")
+    counts = ("read", "learned_from", "held_out", "quarantined", "left_out")
+    rows = [
+        (
+            moment(one["requested_at"]),
+            "the clock" if one["scheduled"] else "a person",
+            *(ABSENT if one[name] is None else f"{one[name]:,}" for name in counts),
+            ("promoted: " if one["promoted"] else "") + (one["verdict"] or one["state"]),
+        )
+        for one in trainings
+    ]
+    return columns(header, rows, right=(2, 3, 4, 5, 6))
 
 
 def _drift_text(found: Json) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,11 @@ def predict(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", metavar="DIR", help="A trained bundle; default: the one shipped.")
     ] = None,
-    as_json: AsJson = False,  # the lines are JSON either way
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say why: parts, what was learned, nearest known jobs; as JSON with --json."),
+    ] = False,
+    as_json: AsJson = False,  # without --explain the lines are JSON either way
 ) -> None:
     """Forecast memory and time for each line {id, workload, gpu_type, layout}; a bad line answers {id, error}."""
     from predictor.architectures.catalogue import load_models  # noqa: PLC0415
@@ -34,14 +38,21 @@ def predict(
 
     predictor = Predictor(load_bundle(bundle))
     facts = Facts(models=load_models(), gpus=load_gpu_types())
-    lines = _lines(file)
+    lines = (line for line in _lines(file) if line.strip())
     bad = False
     while some := list(islice(lines, _AT_ONCE)):
-        for answer in answer_lines(some, predictor, facts):
+        for line, answer in zip(some, answer_lines(some, predictor, facts, explain=explain), strict=True):
             bad = bad or "error" in answer
-            typer.echo(json.dumps(answer, ensure_ascii=False))
+            typer.echo(json.dumps(answer, ensure_ascii=False) if as_json or not explain else _text(line, answer))
     if bad:
         raise typer.Exit(EXIT_BAD_LINE)
+
+
+def _text(line: str, answer: Mapping[str, Any]) -> str:
+    from scheduler.cli.explanation_text import explanation_text, refusal_text  # noqa: PLC0415
+
+    told = refusal_text(answer) if "error" in answer else explanation_text(json.loads(line), answer)
+    return told + "\n"  # an empty line between one and the next
 
 
 def _lines(file: str) -> Iterator[str]:

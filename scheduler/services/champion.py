@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from predictor.bundle import Bundle, from_blob, load_bundle
-from predictor.errors import InvalidBundle
+from predictor.errors import InvalidBundle, NotEnoughData
 from predictor.forecast import Forecast, Question
 from predictor.model import Predictor as BundlePredictor
 from predictor.model import load_default_predictor
@@ -45,6 +45,12 @@ class ChampionPredictor:
     ) -> Sequence[Forecast]:
         """Forecast with one version, whatever is promoted meanwhile."""
         return self._champion().forecast(questions, history)
+
+    def explain(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
+    ) -> Sequence[Forecast | NotEnoughData]:
+        """Forecast and say why, with one version."""
+        return self._champion().explain(questions, history)
 
     def _champion(self) -> BundlePredictor:
         if time.monotonic() >= self._look_at and self._looking.acquire(blocking=False):

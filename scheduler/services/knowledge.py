@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from predictor.architectures.catalogue import load_models
+from predictor.errors import NotEnoughData
 from predictor.forecast import Forecast, Question
 from predictor.hardware import GpuCatalogue, load_gpu_types
 from predictor.telemetry import Observation
@@ -26,6 +27,12 @@ class Predictor(Protocol):
         self, questions: Sequence[Question], history: Sequence[Observation] | None = None
     ) -> Sequence[Forecast]:
         """One forecast for each question, in order; `history` holds past jobs of a custom kind, oldest first."""
+        ...
+
+    def explain(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
+    ) -> Sequence[Forecast | NotEnoughData]:
+        """The same with why each says what it says, and a refusal in the place of the question it is of."""
         ...
 
 

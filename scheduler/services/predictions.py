@@ -20,11 +20,16 @@ from scheduler.storage.engine import Engine, reading
 Answer = Forecast | PythiaError
 
 
-def predict(engine: Engine, knowledge: Knowledge, items: Sequence[Any], *, tenant_id: UUID) -> list[Answer]:
-    """One answer for each item, in order: a forecast, or why there is none for that item alone."""
+def predict(
+    engine: Engine, knowledge: Knowledge, items: Sequence[Any], *, tenant_id: UUID, explain: bool = False
+) -> list[Answer]:
+    """One answer for each item, in order: a forecast, or why there is none for that item alone.
+
+    `explain` asks of every forecast why it says what it says; an item may ask it of its own.
+    """
     facts = Facts(models=knowledge.models, gpus=knowledge.gpus)
     answers: dict[int, Answer] = {}
-    asked: dict[str | None, list[tuple[int, Question]]] = defaultdict(list)
+    asked: dict[tuple[str | None, bool], list[tuple[int, Question]]] = defaultdict(list)
     for place, item in enumerate(items):
         try:
             question = read_question(item, facts)
@@ -32,16 +37,23 @@ def predict(engine: Engine, knowledge: Knowledge, items: Sequence[Any], *, tenan
             answers[place] = error
             continue
         kind = question.workload.kind if isinstance(question.workload, CustomWorkload) else None
-        asked[kind].append((place, question))
-    for kind, questions in asked.items():
+        asked[kind, explain or item.get("explain") is True].append((place, question))
+    for (kind, why), questions in asked.items():
         history = [] if kind is None else readable(_past(engine, tenant_id, kind), knowledge)
-        answers |= _forecast(knowledge, questions, history)
+        answers |= (_explained if why else _forecast)(knowledge, questions, history)
     return [answers[place] for place in range(len(items))]
 
 
 def _past(engine: Engine, tenant_id: UUID, kind: str) -> list[Mapping[str, Any]]:
     with reading(engine) as session:
         return observations.recent_of_kind(session, tenant_id, kind, limit=REMEMBERED)
+
+
+def _explained(
+    knowledge: Knowledge, questions: Sequence[tuple[int, Question]], history: Sequence[Observation]
+) -> dict[int, Answer]:
+    made = knowledge.predictor.explain([question for _, question in questions], history or None)
+    return {place: answer for (place, _), answer in zip(questions, made, strict=True)}
 
 
 def _forecast(

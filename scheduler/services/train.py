@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,10 @@ import structlog
 
 from predictor.bundle import Bundle, load_bundle, to_blob
 from predictor.errors import NotEnoughData, PythiaError
-from predictor.evaluation.comparison import Comparison, compare
+from predictor.evaluation.comparison import MIN_PAIRS, Comparison, compare
 from predictor.hardware import GpuCatalogue
 from predictor.site.training import Lesson, learn_site
-from predictor.telemetry import Observation, read_observation
+from predictor.telemetry import Observation, owner_of, read_observation
 from predictor.workloads.spec import ModelSource
 from scheduler.domain.errors import NotBetter
 from scheduler.services.champion import readable_or_shipped
@@ -32,9 +33,15 @@ HELD_OUT = 5
 seen what its challengers are compared on."""
 
 JUDGES = 1000
-"""The newest held-out observations of each contributor, which decide: what was true a year ago is another matter."""
+"""The newest held-out observations of each owner, which decide: what was true a year ago is another matter."""
 
 SEED = 7
+
+
+class NothingNew(PythiaError):
+    """A training came to the version that is in use already."""
+
+    code = "nothing_new"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +100,21 @@ def train_from_database(
     for kept_out in lesson.quarantined[:20]:
         log.warning("quarantined a measurement", id=kept_out.id, source=kept_out.source, reason=kept_out.reason)
     challenger = lesson.bundle
+    if challenger.version == version:
+        # its proof stands as it was given: a version is no better than itself
+        raise NothingNew(
+            f"nothing new was learned: {len(seen)} observations, {len(lesson.quarantined)} of them quarantined, "
+            f"teach what {version} knows"
+        )
     judges = _newest(held_out)
+    witnesses = _newest(_of_the_unheard(learned, judges))
     verdict = compare(
         champion,
         challenger,
         [one.observation for one in judges],
         contributors=[one.contributor for one in judges],
+        witnesses=[one.observation for one in witnesses],
+        witness_contributors=[one.contributor for one in witnesses],
     )
     window = (min(one.at for one in seen), max(one.at for one in seen))
     # the one it would replace, even where that cannot be read any more and the shipped bundle stood in for it
@@ -133,19 +149,31 @@ def _read(rows: Iterable[Measured], gpus: GpuCatalogue, known_models: ModelSourc
 
 
 def _contributor(row: Measured) -> str:
-    """Who gave an observation, under a name that tells other tenants nothing."""
-    return "contributor " + hashlib.sha256(f"{row.tenant_id}/{row.source}".encode()).hexdigest()[:8]
+    """Who gave an observation, its owner before the slash, under a name that tells other tenants nothing."""
+    owner, source = (
+        hashlib.sha256(said.encode()).hexdigest()[:8] for said in (str(row.tenant_id), f"{row.tenant_id}/{row.source}")
+    )
+    return f"contributor {owner}/{source}"
 
 
 def _newest(held_out: Sequence[_Seen]) -> list[_Seen]:
-    """The newest of each contributor; `held_out` is oldest first."""
-    taken: dict[str, int] = {}
+    """The newest of each owner; `held_out` is oldest first."""
+    taken: Counter[str] = Counter()
     newest: list[_Seen] = []
     for one in reversed(held_out):
-        if taken.setdefault(one.contributor, 0) < JUDGES:
-            taken[one.contributor] += 1
+        owner = owner_of(one.contributor)
+        if taken[owner] < JUDGES:
+            taken[owner] += 1
             newest.append(one)
     return newest
+
+
+def _of_the_unheard(learned: Sequence[_Seen], judges: Sequence[_Seen]) -> list[_Seen]:
+    """What was learned from owners of whom next to nothing is held out: by chance, or because they have few jobs."""
+    heard: dict[str, set[str]] = {}
+    for one in judges:
+        heard.setdefault(owner_of(one.contributor), set()).add(one.observation.configuration)
+    return [one for one in learned if len(heard.get(owner_of(one.contributor), ())) < MIN_PAIRS]
 
 
 def _keep(

@@ -11,8 +11,10 @@ import pytest
 
 from predictor.architectures.catalogue import load_models
 from predictor.errors import InvalidFacts, PythiaError
+from predictor.features import Task
 from predictor.hardware import load_gpu_types
-from predictor.telemetry import Outcome, Simulated, allocated_reading
+from predictor.learned.samples import every_sample
+from predictor.telemetry import Outcome, Simulated, other_readings
 from predictor.telemetry_files import read_telemetry
 from predictor.words import VramMetric
 from tests.predictor.observations import observe, raw_custom, raw_training
@@ -46,10 +48,27 @@ def test_what_an_engine_grabbed_up_front_is_not_its_need() -> None:
     assert observe(raw_training(vram_metric="preallocated")).peak_vram_gib is None
 
 
-def test_the_second_reading_is_an_observation_of_its_own() -> None:
-    second = allocated_reading(observe(raw_training(peak_allocated_gib=18.0)))
-    assert second is not None
+def test_a_further_reading_is_an_observation_of_its_own() -> None:
+    (second,) = other_readings(observe(raw_training(peak_allocated_gib=18.0)))
     assert (second.peak_vram_gib, second.question.vram_metric, second.step_time_s) == (18.0, VramMetric.ALLOCATED, None)
+    both = raw_training(peak_allocated_gib=18.0, peak_reserved_gib=19.5, vram_metric="driver")
+    assert [(one.question.vram_metric, one.peak_vram_gib) for one in other_readings(observe(both))] == [
+        (VramMetric.ALLOCATED, 18.0),
+        (VramMetric.RESERVED, 19.5),
+    ]
+
+
+@pytest.mark.parametrize("metric", ["reserved", "preallocated"])
+def test_what_the_allocator_reserved_is_read_once_and_never_of_an_engine_that_grabs_the_card(metric: str) -> None:
+    assert other_readings(observe(raw_training(peak_reserved_gib=19.5, vram_metric=metric))) == ()
+
+
+def test_what_a_host_measured_teaches_nothing_of_cards() -> None:
+    on_host, on_card = (observe(raw_training(gpu_type=gpu, peak_allocated_gib=18.0)) for gpu in ("CPU", "L40S"))
+    for task in Task:
+        assert len(every_sample(task, [on_host])) == 0
+    assert len(every_sample(Task.TRAINING_TIME, [on_host, on_card])) == 1
+    assert len(every_sample(Task.TRAINING_MEMORY, [on_host, on_card])) == 2
 
 
 def test_memory_of_the_last_stage_is_marked_only_where_there_are_stages() -> None:

@@ -37,6 +37,12 @@ class FixedPredictor:
         self.histories.append(None if history is None else len(history))
         return [self.change(question, self._answer(question, history)) for question in questions]
 
+    def explain(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
+    ) -> list[Forecast | NotEnoughData]:
+        """One line of arithmetic has nothing to explain."""
+        return list(self.forecast(questions, history))
+
     def _answer(self, question: Question, history: Sequence[Observation] | None) -> Forecast:
         count, workload = question.layout.gpu_count, question.workload
         hours = self.gpu_hours / count

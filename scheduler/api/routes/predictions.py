@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse, Response
 
 from predictor.errors import PythiaError
 from scheduler.api.context import Context, Tenant
 from scheduler.api.problems import responses
 from scheduler.api.schemas.decisions import FORECAST_EXAMPLE
+from scheduler.api.schemas.explanations import EXPLANATION_EXAMPLE
 from scheduler.api.strict_json import BulkRoute
 from scheduler.services.predictions import Answer, predict
 
@@ -43,7 +44,17 @@ REFUSED = {"id": "a2", "error": "GPU type 'H100' names several variants: say one
     | {
         200: {
             "description": "Forecasts in the order asked; a question that cannot be read is `{id, error, code}`",
-            "content": {"application/json": {"example": [{"id": "a1"} | FORECAST_EXAMPLE, REFUSED]}},
+            "content": {
+                "application/json": {
+                    "examples": {
+                        "forecasts": {"value": [{"id": "a1"} | FORECAST_EXAMPLE, REFUSED]},
+                        "explained": {
+                            "summary": "with explain=true, or `explain: true` in the question",
+                            "value": [{"id": "a1"} | FORECAST_EXAMPLE | {"explanation": EXPLANATION_EXAMPLE}],
+                        },
+                    }
+                }
+            },
         }
     },
 )
@@ -54,15 +65,23 @@ def make_predictions(
             min_length=1,
             max_length=MOST_AT_ONCE,
             description="Each {id, workload, gpu_type, layout}, perhaps with software and vram_metric. "
-            "A layout with only gpu_count means the best split, which is reported",
+            "A layout with only gpu_count means the best split, which is reported. `explain: true` asks why of that "
+            "question alone",
             examples=[[QUESTION]],
         ),
     ],
     context: Context,
     tenant: Tenant,
+    explain: Annotated[
+        bool,
+        Query(
+            description="Give each forecast an `explanation`: the parts of memory and time with the bottleneck, what "
+            "each layer of learning changed, and the nearest known jobs with the features that differ most"
+        ),
+    ] = False,
 ) -> Response:
     """One answer for each question. Custom work is forecast from what this installation saw of its kind."""
-    answers = predict(context.engine, context.knowledge, questions, tenant_id=tenant)
+    answers = predict(context.engine, context.knowledge, questions, tenant_id=tenant, explain=explain)
     return JSONResponse([_body(asked, answer) for asked, answer in zip(questions, answers, strict=True)])
 
 

@@ -117,6 +117,17 @@ def test_history_needs_no_statement_and_a_kind_is_known_only_by_its_own() -> Non
         PREDICTOR.forecast([ask(kind="other")], history)
 
 
+@pytest.mark.parametrize("stated", [5.0, 40.0, 5000.0])
+def test_a_job_that_states_nothing_is_not_led_by_what_past_jobs_stated_wrongly(stated: float) -> None:
+    history = [
+        observe(raw_custom(2.0 * size, row=row, runtime_s=stated, features={"size": size}))
+        for row, size in enumerate([1, 2, 4, 8, 16] * 3)
+    ]
+    found = runtime(ask(features={"size": 8.0}), history)
+    assert found.p50 == pytest.approx(16.0, rel=0.1)
+    assert found.p10 < 16.0 < found.p90
+
+
 def test_memory_nobody_measured_or_stated_is_null() -> None:
     found = forecast(ask(), past(6, 40.0))
     assert found.peak_vram is None

@@ -139,3 +139,23 @@ def test_a_summary_gives_custom_jobs_and_asks_for_the_size_of_language_models(tm
     whole = read(tmp_path, table, "summary.csv", given=size | {"llama2_70b_lora:workload.micro_batch_size": 1})
     assert [row["runtime_s"] for row in whole.rows] == [750.0, 1680.0]
     assert not whole.rejected
+
+
+def test_a_cell_of_a_benchmark_that_is_no_time_is_named_and_the_rest_goes_in(tmp_path: Path) -> None:
+    table = (
+        "division,submitter,system,accelerator_model_name,accelerators_count,framework,rack,resnet,bert\n"
+        "closed,Acme,a,NVIDIA H100-SXM5-80GB,8,PyTorch 2.9,north,12.5,5.0\n"
+        "closed,Acme,b,NVIDIA H100-SXM5-80GB,8,PyTorch 2.9,south,oops,6.0\n"
+        "closed,Acme,c,NVIDIA H100-SXM5-80GB,8,PyTorch 2.9,north,,\n"
+    )
+    imported = read(tmp_path, table, "summary.csv")
+    assert [row["runtime_s"] for row in imported.rows] == [750.0, 300.0, 360.0]
+    assert [(one.line, one.reason.split(":")[0]) for one in imported.rejected] == [
+        (3, "resnet"),
+        (4, "the row has no time to converge in any benchmark's column"),
+    ]
+
+
+def test_a_result_that_is_no_number_is_called_that(tmp_path: Path) -> None:
+    entry = mlperf_entry(Performance_Result="n/a", Model="bert-99")
+    assert the_reason(read(tmp_path, [entry])) == "bert: the result 'n/a' is no number above 0"

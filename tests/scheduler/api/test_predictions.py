@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from predictor.model import load_default_predictor
 from scheduler.api.routes.predictions import QUESTION
+from scheduler.api.schemas.explanations import EXPLANATION_EXAMPLE
+from scheduler.services.api_keys import make_key
+from scheduler.storage.engine import Engine
+from scheduler.storage.tables import DEFAULT_TENANT
+from tests.support.api import World, small_api
 
 Question = dict[str, Any]
 CUSTOM: Question = {
@@ -63,6 +70,58 @@ def test_ignorance_of_one_custom_job_does_not_spoil_its_kind(client: TestClient)
     stated = CUSTOM | {"workload": CUSTOM["workload"] | {"runtime_s": 9.0}}
     ignorant, known = client.post("/v1/predictions", json=[CUSTOM, stated]).json()
     assert (ignorant["code"], known["basis"]) == ("not_enough_data", "stated")
+
+
+@pytest.fixture
+def shipped(engine: Engine, world: World) -> Iterator[TestClient]:
+    """A client of an API with the predictor that ships."""
+    key = make_key(engine, DEFAULT_TENANT, "test")
+    with TestClient(small_api(engine, load_default_predictor(), world), raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield client
+
+
+def test_a_forecast_says_why_only_where_it_is_asked(shipped: TestClient) -> None:
+    plain, why, bad = shipped.post(
+        "/v1/predictions", json=[QUESTION, QUESTION | {"explain": True}, {"explain": True}]
+    ).json()
+    assert "explanation" not in plain
+    assert bad["code"] == "invalid_workload"
+    explanation = why.pop("explanation")
+    assert why == plain
+    assert explanation["memory"]["largest"] == "activations"
+    assert explanation["time"]["of"] == "step"
+    (all_of_them,) = shipped.post("/v1/predictions?explain=true", json=[QUESTION]).json()
+    assert all_of_them["explanation"] == explanation
+    assert shipped.post("/v1/predictions?explain=perhaps", json=[QUESTION]).status_code == 422
+
+
+def test_the_documented_explanation_has_the_names_of_a_real_one(shipped: TestClient) -> None:
+    (real,) = shipped.post("/v1/predictions?explain=true", json=[QUESTION]).json()
+    assert names(real["explanation"]) == names(EXPLANATION_EXAMPLE)
+
+
+def names(node: object) -> object:
+    """A document's keys without its values; of a list the first element speaks for all."""
+    if isinstance(node, dict):
+        return {key: names(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [names(value) for value in node[:1]]
+    return None
+
+
+def test_custom_work_says_where_its_forecast_begins_and_what_corrected_it(shipped: TestClient) -> None:
+    seen = CUSTOM | {"id": "run-1", "source": "us", "outcome": "completed", "simulated": False, "runtime_s": 40.0}
+    assert shipped.post("/v1/observations:import", json={"observations": [seen]}).json()["imported"] == 1
+    stated = CUSTOM | {"workload": CUSTOM["workload"] | {"runtime_s": 9.0}}
+    unheard = CUSTOM | {"workload": {"type": "custom", "kind": "unheard"}}
+    known, unknown = shipped.post("/v1/predictions?explain=true", json=[stated, unheard]).json()
+    assert known["explanation"] == {
+        "custom": {
+            "kind": "sort", "stated_runtime_s": 9.0, "stated_vram_gib": None, "past_jobs": 1, "trained_on": 0,
+        }
+    }  # fmt: skip
+    assert unknown["code"] == "not_enough_data"
 
 
 @pytest.mark.parametrize(("count", "status"), [(0, 422), (10_000, 200), (10_001, 422)])

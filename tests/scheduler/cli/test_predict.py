@@ -34,6 +34,35 @@ def test_a_bad_line_is_an_error_in_its_place_and_exit_1(tmp_path: Path, capsys: 
     assert first == last
 
 
+def test_an_explanation_is_text_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    serving = {"type": "inference", "model": "Qwen/Qwen2-7B", "num_requests": 100, "input_length": 900}
+    serve = {"id": "s", "workload": serving, "gpu_type": "L40S"}
+    custom = {"workload": {"type": "custom", "kind": "unheard", "runtime_s": 30, "vram_gib": 8}, "gpu_type": "L40S"}
+    architecture = GOOD | {"workload": GOOD["workload"] | {"model": {"num_parameters": 3e9}}}  # type: ignore[operator]
+    assert main(["predict", write(tmp_path, GOOD, BAD, serve, custom, architecture), "--explain"]) == 1
+    training, bad, serving_text, custom_text, given = capsys.readouterr().out.strip().split("\n\n")
+    assert training.startswith("a  training of Qwen/Qwen2-7B on H100-SXM × 1\n")
+    for said in ("arithmetic", "weights", "bottleneck: ", "learned × ", "trusted", "Nearest known jobs by time"):
+        assert said in training, said
+    assert bad.startswith("b  error: ")
+    assert "prefill" in serving_text
+    assert "decode" in serving_text
+    assert "Begins at  30s by its user, 8.0 GiB by its user" in custom_text
+    assert "given architecture" in given
+    assert "{" not in training
+
+
+def test_an_explanation_is_the_line_of_the_contract_and_one_object_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", write(tmp_path, GOOD)]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert main(["predict", write(tmp_path, GOOD), "--explain", "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert set(explained.pop("explanation")) == {"memory", "time"}
+    assert explained == plain
+
+
 def test_what_cannot_be_read_is_one_sentence_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00")

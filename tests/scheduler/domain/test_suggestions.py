@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from predictor.architectures.catalogue import load_models
+from predictor.errors import NotEnoughData
 from predictor.forecast import Forecast, Question
 from predictor.hardware import load_gpu_types
 from predictor.telemetry import Observation
@@ -70,6 +71,11 @@ class Cheaper:
 
     def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Forecast]:
         return self._fixed.forecast(questions)
+
+    def explain(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None = None
+    ) -> list[Forecast | NotEnoughData]:
+        return self._fixed.explain(questions)
 
     @staticmethod
     def _change(question: Question, forecast: Forecast) -> Forecast:

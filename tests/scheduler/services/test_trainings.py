@@ -16,6 +16,7 @@ from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.model import load_default_predictor
+from predictor.telemetry import read_observation
 from predictor.workloads.spec import parse_workload
 from scheduler.dispatch import TRAIN
 from scheduler.domain.errors import Conflict
@@ -23,6 +24,7 @@ from scheduler.services import trainings
 from scheduler.services.models import list_models, promote_model, roll_back, version_in_use
 from scheduler.services.observations import import_observations
 from scheduler.services.relay import Relay
+from scheduler.services.train import is_held_out
 from scheduler.services.trainings import LEASE, LEAST_NEW, UNCLAIMED
 from scheduler.storage import models as store
 from scheduler.storage import trainings as rows
@@ -174,6 +176,20 @@ def test_one_tenant_that_floods_with_poison_cannot_decide_for_the_others(engine:
     assert version_in_use(engine) == champion.version
 
 
+@pytest.mark.parametrize("honest", [20, 80])
+def test_one_tenant_under_many_names_is_still_one(engine: sa.Engine, honest: int) -> None:
+    """Each of forty made-up sources is small, and together they outnumber the site twenty to one."""
+    imported(engine, [run(number) for number in range(honest)])
+    first = done(engine)
+    in_use = version_in_use(engine)
+    assert first.promoted == (honest == 80)  # twenty jobs are too few to prove anything on
+    poison = [run(number, slow=SLOW * 6, source=f"flood {number % 40}") for number in range(400)]
+    imported(engine, poison, tenant=another_tenant(engine))
+    found = done(engine, NOW + timedelta(hours=1))
+    assert not found.promoted, found.verdict
+    assert version_in_use(engine) == in_use
+
+
 def test_absurd_values_are_quarantined_and_do_not_keep_the_rest_from_teaching(engine: sa.Engine) -> None:
     imported(engine, [run(number) for number in range(80)])
     imported(engine, [run(100 + number, slow=200.0) for number in range(40)])
@@ -190,6 +206,21 @@ def test_a_batch_of_the_same_tenant_that_contradicts_its_own_past_is_kept_out(en
     imported(engine, [run(number, slow=SLOW / 6, source="batch") for number in range(300)])
     assert not done(engine, NOW + timedelta(hours=1)).promoted
     assert version_in_use(engine) == champion.version
+
+
+def test_learning_nothing_new_leaves_the_champion_and_its_proof(engine: sa.Engine) -> None:
+    imported(engine, [run(number) for number in range(60)])
+    champion = done(engine)
+    assert champion.promoted
+    absurd = [run(number, slow=500.0) | {"id": f"absurd-{number}"} for number in range(60, 64)]
+    imported(engine, [one for one in absurd if not is_held_out(read_observation(one, MODELS, GPUS))])
+    again = done(engine, NOW + timedelta(hours=1))
+    assert (again.version, again.promoted) == (None, False)
+    assert "nothing new was learned" in str(again.verdict)
+    (kept,) = list_models(engine)
+    assert kept.champion
+    assert kept.comparison is not None
+    assert kept.comparison["better"]
 
 
 def test_rolling_back_goes_one_version_back_each_time(engine: sa.Engine) -> None:
