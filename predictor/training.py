@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from predictor.bundle import Bundle, Source, make_bundle
-from predictor.calibration import calibrate
 from predictor.custom.training import train_kinds
 from predictor.errors import NotEnoughData
 from predictor.features import Task
-from predictor.learned.correction import Correction, Layer, Spread
+from predictor.learned.correction import Correction, Layer
 from predictor.learned.domain import describe
 from predictor.learned.growing import grow
-from predictor.learned.held_out import bucket_edges, choose_trust, grow_spread, hold_out, spread_held_out
+from predictor.learned.held_out import choose_trust, hold_out
+from predictor.learned.misses import learn_bands, misses
 from predictor.learned.samples import Samples, samples
 from predictor.learned.trees import Trees
 from predictor.telemetry import Observation
@@ -78,22 +78,17 @@ def fit(task: Task, found: Samples, *, seed: int) -> Correction:
     held_out = hold_out(task, found, seed=seed)
     habits, particulars = choose_trust(held_out)
     table = task.features
+    domain = describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task])
+    missed = misses(task, held_out, held_out.left(habits, particulars), domain)
+    spread, calibration = learn_bands(task, missed, domain, seed=seed)
     texts = grow(task, found, seed=seed)
-    left = held_out.left(habits, particulars)
-    spread = Trees(spread_text := grow_spread(held_out, left, seed))
     return Correction(
         task=task,
         habits=Layer(trees=Trees(texts[0]), text=texts[0], trust=habits),
         particulars=Layer(trees=Trees(texts[1]), text=texts[1], trust=particulars),
-        spread=Spread(trees=spread, text=spread_text),
-        domain=describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task]),
-        calibration=calibrate(
-            left / spread_held_out(held_out, left, seed),
-            held_out.lower_bound,
-            held_out.weights,
-            held_out.distances,
-            bucket_edges(held_out),
-        ),
+        spread=spread,
+        domain=domain,
+        calibration=calibration,
         rows=len(found),
         configurations=len(set(found.configuration)),
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.calibration import lifted
 from predictor.features import Task
 from predictor.gather import Flags, Floats
 from predictor.learned.correction import Corrected, Correction, uncorrected
@@ -46,6 +47,8 @@ class Cells:
     rows: Floats
     residual: Floats
     """Median log(measured / arithmetic) of the repeats."""
+    measured: Floats
+    """The same repeat's measurement, as a logarithm."""
     lower_bound: Flags
     weight: Floats
     """At most 1; less for contributors who sent too much."""
@@ -101,7 +104,13 @@ def _cells(found: Samples) -> Cells:
     sent = np.bincount(sender[first], minlength=len(who))
     allowed = np.maximum(_FREE, sent.sum() - sent) if len(who) > 1 else sent
     share = np.minimum(1.0, allowed / np.maximum(sent, 1))
-    return Cells(found.rows[first], found.residuals[middle], found.lower_bound[first], share[sender[first]])
+    return Cells(
+        found.rows[first],
+        found.residuals[middle],
+        found.measured[middle],
+        found.lower_bound[first],
+        share[sender[first]],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +229,9 @@ def _width(
     calibration = base.calibration if base else (MEMORY_MARGIN if task.is_memory else TIME_MARGIN)
     steps = calibration.quantiles(corrected.distance[done], (P10, P90, P95)) * (corrected.spread[done] * left)[:, None]
     if task.is_memory:
-        level, asked = P95, left_out / np.maximum(steps[:, 2], 1e-3)
+        measured, lift = cells.measured[done], calibration.lift
+        over = lifted(measured, lift) - lifted(measured - left_out, lift)
+        level, asked = P95, over / np.maximum(steps[:, 2], 1e-3)
     else:
         level = P90 - P10
         asked = np.maximum(left_out / np.maximum(steps[:, 1], 1e-3), left_out / np.minimum(steps[:, 0], -1e-3))
