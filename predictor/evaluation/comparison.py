@@ -107,12 +107,12 @@ def compare(
     gained = errors.champion - errors.challenger
     _, place, sizes = np.unique(errors.contributor, return_inverse=True, return_counts=True)
     weights = 1.0 / sizes[place]
-    p_value = _sign_flip(gained * weights, seed)
+    p_value = sign_flip(gained * weights, seed)
     worse_for = tuple(
         str(label)
         for slices in (errors.quantity, errors.contributor)
         for label in np.unique(slices)
-        if (mine := gained[slices == label]).size >= MIN_PAIRS and _sign_flip(-mine, seed) <= LEVEL
+        if (mine := gained[slices == label]).size >= MIN_PAIRS and sign_flip(-mine, seed) <= LEVEL
     )
     gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
     better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for
@@ -177,7 +177,7 @@ def _said(answer: object, quantity: str) -> float | None:
     return spread.p50 if spread else None
 
 
-def _sign_flip(differences: Floats, seed: int) -> float:
+def sign_flip(differences: Floats, seed: int) -> float:
     """One-sided p-value of a positive mean under random signs (Fisher's randomisation test)."""
     generator = np.random.default_rng(seed)
     observed = differences.mean()

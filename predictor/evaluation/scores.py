@@ -7,14 +7,15 @@ as the median of its repeats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictor.features import Task
 from predictor.gather import Flags, Floats
+from predictor.learned.correction import Correction, uncorrected
 from predictor.learned.folds import GROUPINGS, fold_ids, group_folds, groups_of
 from predictor.learned.samples import Samples, samples
 from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
@@ -26,6 +27,9 @@ FOLDS = {"configuration": 5, "family": 8, "gpu_type": 100, "site": 100}
 
 TOYS = ("megatron_golden",)
 """Sources of toy models, whose steps are all overhead; they have lines of their own and no part in the totals."""
+
+SIZES_GIB = (6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 141.0, 192.0, 288.0)
+"""Memory that cards are sold with."""
 
 ROOMY = 0.85
 """A completed run that used less of its card than this should never have been refused."""
@@ -72,16 +76,25 @@ def evaluate(
     observations: Sequence[Observation], *, seed: int, groupings: Sequence[str] = GROUPINGS
 ) -> tuple[Score, ...]:
     """Scores of every task with enough data, under each grouping that has at least two groups."""
-    scores: list[Score] = []
+    return tuple(
+        score(task, grouping, found, folds, predict_held_out(task, found, folds, seed=seed))
+        for task, found in enough(observations)
+        for grouping in groupings
+        if (folds := folds_of(found, grouping, seed=seed))
+    )
+
+
+def enough(observations: Sequence[Observation]) -> Iterable[tuple[Task, Samples]]:
+    """The tasks that have enough different settings to be trained and judged, with their samples."""
     for task in Task:
         found = samples(task, observations)
-        if len(set(found.configuration)) < MIN_CONFIGURATIONS:
-            continue
-        for grouping in groupings:
-            folds = list(group_folds(groups_of(found, grouping), FOLDS[grouping], seed))
-            if folds:
-                scores.append(score(task, grouping, found, folds, predict_held_out(task, found, folds, seed=seed)))
-    return tuple(scores)
+        if len(set(found.configuration)) >= MIN_CONFIGURATIONS:
+            yield task, found
+
+
+def folds_of(found: Samples, grouping: str, *, seed: int) -> list[Flags]:
+    """Masks of what is held out together; none where there is but one group."""
+    return list(group_folds(groups_of(found, grouping), FOLDS[grouping], seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +107,56 @@ class HeldOutForecast:
     p95: Floats
     fit: Floats
     """P(the measured quantity is below what the card offers)."""
+    rank: Floats
+    """P(the quantity is below what was measured): evenly spread over 0 to 1 where intervals hold."""
+    distance: Floats
+    """From the nearest configuration that was trained on."""
+    beyond: Floats
+    """How far sizes are above the largest that was trained on."""
+    fit_sizes: Floats
+    """(n, SIZES_GIB): P(memory is below each size); no columns for time."""
 
 
 def predict_held_out(task: Task, found: Samples, folds: Sequence[Flags], *, seed: int) -> HeldOutForecast:
     """Forecast each fold with what was trained on all the others."""
-    result = HeldOutForecast(*(np.full(len(found), np.nan) for _ in range(5)))
-    for mask in folds:
-        held = found.take(mask)
-        correction = fit(task, found.take(~mask), seed=seed)
-        corrected = correction.correct(held.rows)
-        bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
-        quantiles = bands(held.arithmetic, corrected, correction.calibration, bare)
-        for name in ("p10", "p50", "p90", "p95"):
-            getattr(result, name)[mask] = getattr(quantiles, name)
-        result.fit[mask] = fit_probability(held.arithmetic, held.usable, corrected, correction.calibration, bare)
-    return result
+    return put_together(
+        folds, [forecast_held(task, fit(task, found.take(~mask), seed=seed), found.take(mask)) for mask in folds]
+    )
+
+
+def put_together(folds: Sequence[Flags], said: Sequence[HeldOutForecast]) -> HeldOutForecast:
+    """What was said of each fold, in the order of the samples."""
+    whole: dict[str, Floats] = {}
+    for field in fields(HeldOutForecast):
+        parts = [getattr(part, field.name) for part in said]
+        whole[field.name] = np.full((len(folds[0]), *parts[0].shape[1:]), np.nan)
+        for mask, part in zip(folds, parts, strict=True):
+            whole[field.name][mask] = part
+    return HeldOutForecast(**whole)
+
+
+def forecast_held(task: Task, correction: Correction | None, held: Samples) -> HeldOutForecast:
+    """What a correction, or without one the arithmetic, says of samples it was not learned from."""
+    bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+    corrected = correction.correct(held.rows) if correction else uncorrected(len(held))
+    calibration = correction.calibration if correction else bare
+    said = bands(held.arithmetic, corrected, calibration, bare)
+
+    def below(size: Floats) -> Floats:
+        return fit_probability(held.arithmetic, size, corrected, calibration, bare)
+
+    sizes = [below(np.full(len(held), np.log(size))) for size in SIZES_GIB] if task.is_memory else []
+    return HeldOutForecast(
+        p10=said.p10,
+        p50=said.p50,
+        p90=said.p90,
+        p95=said.p95,
+        fit=below(held.usable),
+        rank=below(held.measured),
+        distance=corrected.distance,
+        beyond=corrected.beyond,
+        fit_sizes=np.array(sizes).reshape(len(sizes), len(held)).T,
+    )
 
 
 def score(task: Task, grouping: str, found: Samples, folds: Sequence[Flags], forecast: HeldOutForecast) -> Score:

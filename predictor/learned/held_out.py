@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +13,7 @@ from predictor.learned.correction import Trust
 from predictor.learned.domain import describe
 from predictor.learned.folds import GROUPINGS, group_folds, groups_of
 from predictor.learned.growing import grow
+from predictor.learned.recipe import SHIPPED, Growth
 from predictor.learned.samples import Samples, Words
 from predictor.learned.trees import Trees
 
@@ -41,12 +42,18 @@ class HeldOut:
     distances: Floats
     weights: Floats
     """Of groupings and sources, as trust counts them."""
+    balance: Floats
+    """The part of `weights` that keeps a large source from outvoting the others."""
     once: Floats
     """Every configuration counts once in each grouping, however often it was repeated."""
 
     def take(self, chosen: Flags) -> HeldOut:
         """The rows of a mask."""
         return HeldOut(**{name: getattr(self, name)[chosen] for name in self.__slots__})
+
+    def unbalanced(self) -> HeldOut:
+        """The same rows, every setting with an equal say whatever its source."""
+        return replace(self, weights=self.weights / self.balance)
 
     def left(self, habits: Trust, particulars: Trust) -> Floats:
         """What the layers, trusted so far, leave of the residuals."""
@@ -60,7 +67,7 @@ class HeldOut:
         return float(np.average(missed, weights=self.weights))
 
 
-def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
+def hold_out(task: Task, found: Samples, *, seed: int, growth: Growth = SHIPPED.growth) -> HeldOut:
     """Hold out settings, families, cards and sources in turn."""
     table = task.features
     balance = _source_balance(found)
@@ -68,7 +75,7 @@ def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
     for grouping in GROUPINGS:
         for mask in group_folds(groups_of(found, grouping), _FOLDS[grouping], seed):
             rest, held = found.take(~mask), found.take(mask)
-            habits, particulars = (Trees(text) for text in grow(task, rest, seed=seed))
+            habits, particulars = (Trees(text) for text in grow(task, rest, seed=seed, growth=growth))
             domain = describe(rest.rows[:, table.fixed], rest.rows[:, table.growing], limit=_HELD_OUT_REFERENCES)
             parts.append(
                 HeldOut(
@@ -81,6 +88,7 @@ def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
                     particulars=particulars.predict(held.rows),
                     distances=domain.distance(held.rows[:, table.fixed]),
                     weights=_WEIGHTS[grouping] * balance[mask] * held.weights,
+                    balance=balance[mask],
                     once=held.weights,
                 )
             )

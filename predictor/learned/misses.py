@@ -20,6 +20,7 @@ from predictor.learned.correction import Spread, spread_reach
 from predictor.learned.domain import Domain
 from predictor.learned.folds import group_folds
 from predictor.learned.held_out import NEAREST, HeldOut
+from predictor.learned.recipe import SHIPPED, Recipe
 from predictor.learned.samples import Words
 from predictor.learned.trees import Trees
 from predictor.quantiles import MEMORY_MARGIN
@@ -62,21 +63,24 @@ def misses(task: Task, held_out: HeldOut, left: Floats, domain: Domain) -> Misse
     return found.take(found.distances <= domain.reach) if task.is_memory else found
 
 
-def learn_bands(task: Task, found: Misses, domain: Domain, *, seed: int) -> tuple[Spread, Calibration]:
+def learn_bands(
+    task: Task, found: Misses, domain: Domain, *, seed: int, recipe: Recipe = SHIPPED
+) -> tuple[Spread, Calibration]:
     """The spread of a task, and the quantiles of its misses in units of a spread that had not seen them."""
     reach = spread_reach(task, domain)
-    spread = _grow(found, reach, seed)
+    spread = _grow(found, reach, seed) if recipe.spread else _no_spread(found, reach)
     unseen = np.ones(len(found.apart))
-    for mask in group_folds(found.configuration, _FOLDS, seed):
+    for mask in group_folds(found.configuration, _FOLDS, seed) if recipe.spread else ():
         held = found.take(mask)
         unseen[mask] = _grow(found.take(~mask), reach, seed).at(held.columns[:, :-1], held.distances)
+    edges = [NEAREST, _MIDDLE * domain.reach, domain.reach] if task.is_memory else _quartiles(found)
     calibration = calibrate(
         found.apart / unseen,
         found.lower_bound,
         found.weights,
         found.distances,
-        [NEAREST, _MIDDLE * domain.reach, domain.reach] if task.is_memory else _quartiles(found),
-        far=MEMORY_MARGIN if task.is_memory else None,
+        edges if recipe.by_distance else [],
+        far=MEMORY_MARGIN if task.is_memory and recipe.by_distance else None,
         lift=MEMORY_MARGIN.lift if task.is_memory else 0.0,
     )
     return spread, calibration
@@ -85,8 +89,7 @@ def learn_bands(task: Task, found: Misses, domain: Domain, *, seed: int) -> tupl
 def _grow(found: Misses, reach: float, seed: int) -> Spread:
     """Trees that tell how widely rows are missed, relative to the usual."""
     if not len(found.apart):
-        none = NO_TREES.format(last=found.columns.shape[1] - 1)
-        return Spread(trees=Trees(none), text=none, reach=reach)
+        return _no_spread(found, reach)
     size = np.where(found.lower_bound, np.maximum(found.apart, 0.0), np.abs(found.apart))
     missed = np.log(size + _EASIEST)
     text = boost(
@@ -99,6 +102,11 @@ def _grow(found: Misses, reach: float, seed: int) -> Spread:
         settings=_SPREAD,
     )
     return Spread(trees=Trees(text), text=text, reach=reach)
+
+
+def _no_spread(found: Misses, reach: float) -> Spread:
+    none = NO_TREES.format(last=found.columns.shape[1] - 1)
+    return Spread(trees=Trees(none), text=none, reach=reach)
 
 
 def _quartiles(found: Misses) -> list[float]:
