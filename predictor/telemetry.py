@@ -44,6 +44,10 @@ UNSAID_NOTES = (
 """Fields that say how well another is known; they do not make a different job."""
 
 
+SECOND_READING = "#allocated"
+"""Ends the id of a run's second memory reading."""
+
+
 class Outcome(StrEnum):
     """How a measured run ended, as far as it teaches anything."""
 
@@ -159,7 +163,7 @@ def allocated_reading(observation: Observation) -> Observation | None:
         return None
     return replace(
         observation,
-        id=f"{observation.id}#allocated",
+        id=observation.id + SECOND_READING,
         question=replace(observation.question, vram_metric=VramMetric.ALLOCATED),
         peak_vram_gib=observation.peak_allocated_gib,
         peak_allocated_gib=None,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.evaluation.scores import TOYS, HeldOutForecast
+from predictor.evaluation.configurations import TOYS, first_readings
+from predictor.evaluation.scores import HeldOutForecast
 from predictor.features import Task
 from predictor.gather import Flags, Floats
 from predictor.learned.samples import Samples
@@ -31,9 +32,10 @@ class Judged:
 
     @property
     def counted(self) -> Flags:
-        """Measured rows that have a part in the totals: all but those of toys, if there are others."""
-        real = self.done & ~np.isin(self.found.source, TOYS)
-        return real if real.any() else self.done
+        """Measured rows that have a part in the totals: first readings, and not those of toys if there are others."""
+        done = self.done & first_readings(self.found)
+        real = done & ~np.isin(self.found.source, TOYS)
+        return real if real.any() else done
 
     @property
     def configuration(self) -> NDArray[np.str_]:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from predictor.evaluation.scores import TOYS, configuration_errors
+from predictor.evaluation.configurations import TOYS, first_readings
+from predictor.evaluation.scores import configuration_errors
 from predictor.features import Task
 from predictor.gather import Flags, Floats
 from predictor.learned.correction import Correction, uncorrected
@@ -106,7 +107,7 @@ def _trials(task: Task, mine: Samples, base: Correction | None, count: int, draw
 
 
 def _trial(task: Task, mine: Samples, base: Correction | None, known: Flags) -> _Trial:
-    asked = mine.take(~known & ~mine.lower_bound)
+    asked = mine.take(~known & ~mine.lower_bound & first_readings(mine))
     corrected = base.correct(asked.rows) if base else uncorrected(len(asked))
     site = learn(task, mine.take(known), base) if known.any() else None
     if site:

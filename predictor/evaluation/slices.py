@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from predictor.evaluation.configurations import first_readings
 from predictor.evaluation.judged import Judged
 from predictor.evaluation.scores import configuration_errors
 from predictor.features import Task
@@ -40,8 +41,8 @@ def slice_errors(judged: Judged) -> list[SliceError]:
     found: list[SliceError] = []
     for by in BY:
         labels = getattr(judged.found, by)
-        for name in sorted(set(labels[judged.done].tolist())):
-            mine = judged.done & (labels == name)
+        for name in sorted(set(labels[judged.done & first_readings(judged.found)].tolist())):
+            mine = judged.done & first_readings(judged.found) & (labels == name)
             ends, measured = judged.configuration[mine], judged.found.measured[mine]
             learned = configuration_errors(ends, judged.said.p50[mine], measured)
             arithmetic = configuration_errors(ends, judged.found.arithmetic[mine], measured)
