@@ -35,6 +35,8 @@ class Outlook:
     fit: Floats
     learned: Flags
     in_domain: Flags
+    memory_seen: Flags
+    """The memory of jobs like this was measured; if not it rests on arithmetic and its margin."""
 
 
 def training_forecasts(
@@ -53,7 +55,7 @@ def training_forecasts(
         rates=_spreads(tokens / high, tokens / middle, tokens / low),
         startup=training_startup_s(a.columns),
         batches=[None] * len(questions),
-        notes=_notes(questions, a.footprint.batch),
+        notes=_notes(questions, a.footprint.batch, outlook.memory_seen),
         details=_details(
             step_time_s=time.step_time_s,
             compute_s=time.compute_s,
@@ -83,7 +85,7 @@ def inference_forecasts(
         rates=[rate if rate.p50 > 0 else None for rate in rates],  # a job that only reads prompts generates nothing
         startup=inference_startup_s(a.columns),
         batches=batches,
-        notes=_notes(questions, a.footprint.batch),
+        notes=_notes(questions, a.footprint.batch, outlook.memory_seen),
         details=_details(
             runtime_s=time.runtime_s,
             prefill_s=time.prefill_s,
@@ -213,8 +215,15 @@ def _details(**columns: Floats) -> list[Mapping[str, float]]:
     ]
 
 
-def _notes(questions: Sequence[Question], batch: Floats) -> list[tuple[str, ...]]:
+UNSEEN_MEMORY = "peak_vram_gib: arithmetic with its margin, no memory of such a job was measured"
+
+
+def _notes(questions: Sequence[Question], batch: Floats, memory_seen: Flags) -> list[tuple[str, ...]]:
     return [
-        (*question.workload.assumptions, *arithmetic_assumptions(question, size))
-        for question, size in zip(questions, batch.tolist(), strict=True)
+        (
+            *question.workload.assumptions,
+            *arithmetic_assumptions(question, size),
+            *(() if seen else (UNSEEN_MEMORY,)),
+        )
+        for question, size, seen in zip(questions, batch.tolist(), memory_seen.tolist(), strict=True)
     ]

@@ -94,7 +94,7 @@ def total_table(totals: Sequence[MemoryTotal]) -> list[str]:
         f"{_percent(one.arithmetic):>11} {_percent(one.covered):>11}  over-provision {_percent(one.over_provision)}, "
         f"{one.out_of_memory_flagged} of {one.out_of_memory} out-of-memory flagged "
         f"({_percent(one.flagged_interval[0])} to {_percent(one.flagged_interval[1])}), "
-        f"{_percent(one.refused_roomy)} of roomy runs refused, {_percent(one.least_covered)} of each sizeable source covered"
+        f"{_percent(one.refused_roomy)} of roomy runs refused, sizeable sources covered {_percent(one.least_covered)}"
         for one in totals
     ]
 
