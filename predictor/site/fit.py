@@ -60,17 +60,20 @@ class Cells:
         return Cells(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
-    """What a site's samples of a task teach on top of `base`; None where nothing was measured."""
-    cells = _cells(found)
+def learn(task: Task, found: Samples, base: Correction | None, kernel: Kernel | None = None) -> Site | None:
+    """What a site's samples of a task teach on top of `base`; None where nothing was measured.
+
+    `kernel` is what is believed of sites before, by default what ships.
+    """
+    cells = cells_of(found)
     if cells.lower_bound.all():
         return None
-    kernel, table = KERNELS[task], task.features
+    kernel, table = kernel or KERNELS[task], task.features
     corrected = base.correct(cells.rows) if base else uncorrected(len(cells))
     seen = points(task, kernel, cells.rows, corrected.shift)
     missed = cells.residual - corrected.shift
-    some = _evenly(len(cells), _EXAMINED)
-    noise = _choose_noise(kernel, seen.take(some), cells.take(some), missed[some])
+    some = evenly(len(cells), _EXAMINED)
+    noise = choose_noise(kernel, seen.take(some), cells.take(some), missed[some])
     posterior = _Posterior.fit(_Prior.of(kernel, seen), cells, missed, noise)
     largest = cells.rows[:, table.growing].max(axis=0)
     anchors = posterior.known.take(spread_out(posterior.known.fixed, _ANCHORS))
@@ -85,7 +88,7 @@ def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
         noise=noise,
         sureness=(sureness := len(cells) / (len(cells) + _BELIEF)),
         width=_width(
-            task, base, _take(corrected, some), seen.take(some), cells.take(some), missed[some], noise, sureness
+            task, kernel, base, _take(corrected, some), seen.take(some), cells.take(some), missed[some], noise, sureness
         ),
         largest=np.maximum(largest, base.domain.largest) if base else largest,
         rows=len(found),
@@ -93,7 +96,8 @@ def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
     )
 
 
-def _cells(found: Samples) -> Cells:
+def cells_of(found: Samples) -> Cells:
+    """A site's samples with repeats taken together, and what each counts."""
     who, sender = np.unique(found.source, return_inverse=True)
     keys = np.column_stack([found.rows.round(6), found.arithmetic.round(6), found.lower_bound, sender])
     _, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -185,15 +189,20 @@ def _pieces(count: int) -> list[NDArray[np.intp]]:
     return [places[start : start + _AT_ONCE] for start in range(0, count, _AT_ONCE)]
 
 
-def _choose_noise(kernel: Kernel, seen: Points, cells: Cells, missed: Floats) -> float:
+def choose_noise(kernel: Kernel, seen: Points, cells: Cells, missed: Floats) -> float:
     """The noise that explains the site best, given how much such noise is expected before."""
     prior = _Prior.of(kernel, seen)
+    return max(_NOISES, key=lambda noise: _believed(prior, cells, missed, noise))
 
-    def belief(noise: float) -> float:
-        unusual = np.log(noise / _NOISE_GUESS) / _NOISE_DOUBT
-        return _Posterior.fit(prior, cells, missed, noise).evidence - 0.5 * float(unusual) ** 2
 
-    return max(_NOISES, key=belief)
+def belief(kernel: Kernel, seen: Points, cells: Cells, missed: Floats, noise: float) -> float:
+    """Logarithm of how well a kernel with this noise explains a site, and of how expected such noise is."""
+    return _believed(_Prior.of(kernel, seen), cells, missed, noise)
+
+
+def _believed(prior: _Prior, cells: Cells, missed: Floats, noise: float) -> float:
+    unusual = np.log(noise / _NOISE_GUESS) / _NOISE_DOUBT
+    return _Posterior.fit(prior, cells, missed, noise).evidence - 0.5 * float(unusual) ** 2
 
 
 def _settled(kernel: Kernel, anchors: Points, seen: Points, precision: Floats) -> Floats:
@@ -210,8 +219,8 @@ def _settled(kernel: Kernel, anchors: Points, seen: Points, precision: Floats) -
 
 
 def _width(
-    task: Task, base: Correction | None, corrected: Corrected, seen: Points, cells: Cells, missed: Floats,
-    noise: float, sureness: float,
+    task: Task, kernel: Kernel, base: Correction | None, corrected: Corrected, seen: Points, cells: Cells,
+    missed: Floats, noise: float, sureness: float,
 ) -> float:  # fmt: skip
     """How much wider or narrower than asked the band must be for jobs left out one at a time to keep its promise.
 
@@ -219,7 +228,6 @@ def _width(
     """
     done = ~cells.lower_bound
     seen, missed = seen.take(done), missed[done]
-    kernel = KERNELS[task]
     own = np.diag(noise**2 / np.maximum(cells.weight[done], 1e-3))
     inverse = np.linalg.inv(covariance(kernel, seen, seen) + own)
     left_out = inverse @ missed / np.diag(inverse)
@@ -246,7 +254,7 @@ def _take(corrected: Corrected, chosen: NDArray[Any]) -> Corrected:
     return Corrected(**{name: getattr(corrected, name)[chosen] for name in Corrected.__slots__})
 
 
-def _evenly(count: int, limit: int) -> NDArray[np.intp]:
+def evenly(count: int, limit: int) -> NDArray[np.intp]:
     """At most `limit` places, evenly spaced over the sorted cells."""
     if count <= limit:
         return np.arange(count)
