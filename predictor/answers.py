@@ -36,6 +36,8 @@ class Outlook:
     fit: Floats
     learned: Flags
     in_domain: Flags
+    memory_seen: Flags
+    """The memory of jobs like this was measured; if not it rests on arithmetic and its margin."""
 
 
 Quantiles = tuple[Floats, Floats, Floats]
@@ -64,6 +66,7 @@ def training_forecasts(
             "communication_s": time.communication_s,
             "overhead_s": time.overhead_s,
         },
+        memory_seen=outlook.memory_seen,
         version=version,
     )
     return Forecasts(answers.figures, answers.forecasts)
@@ -93,6 +96,7 @@ def inference_forecasts(
             "communication_s": time.communication_s,
             "overhead_s": time.overhead_s,
         },
+        memory_seen=outlook.memory_seen,
         version=version,
     )
     return Forecasts(answers.figures, answers.forecasts)
@@ -160,15 +164,17 @@ class _Answers:
     batch: Floats
     says_batch: bool
     details: Mapping[str, Floats]
+    memory_seen: Flags
     version: str
 
     def forecasts(self, rows: Rows) -> list[Forecast]:
         """The value objects of some rows."""
         f = self.figures
-        p50, p95, fit, startup, batch, learned, in_domain = (
+        p50, p95, fit, startup, batch, learned, in_domain, memory_seen = (
             column[rows].tolist()
             for column in (
-                f.vram_p50_gib, f.vram_p95_gib, f.fit_probability, f.startup_s, self.batch, f.learned, f.in_domain
+                f.vram_p50_gib, f.vram_p95_gib, f.fit_probability, f.startup_s, self.batch, f.learned, f.in_domain,
+                self.memory_seen,
             )
         )  # fmt: skip
         runtimes = _spreads((f.runtime_p10_s, f.runtime_p50_s, f.runtime_p90_s), rows)
@@ -189,12 +195,20 @@ class _Answers:
                 max_batch_size=int(batch[row]) if self.says_batch else None,
                 basis=Basis.LEARNED if learned[row] else Basis.ARITHMETIC,
                 in_domain=in_domain[row],
-                assumptions=(*question.workload.assumptions, *arithmetic_assumptions(question, batch[row])),
+                assumptions=_assumptions(question, batch[row], memory_seen[row]),
                 model_version=self.version,
                 details=details[row],
             )
             for row, question in enumerate(self.questions[place] for place in rows.tolist())
         ]
+
+
+UNSEEN_MEMORY = "peak_vram_gib: arithmetic with its margin, no memory of such a job was measured"
+
+
+def _assumptions(question: Question, batch: float, memory_seen: bool) -> tuple[str, ...]:
+    unseen = () if memory_seen else (UNSEEN_MEMORY,)
+    return (*question.workload.assumptions, *arithmetic_assumptions(question, batch), *unseen)
 
 
 def _figures(a: TrainingArithmetic | InferenceArithmetic, outlook: Outlook, run: Quantiles, startup: Floats) -> Figures:

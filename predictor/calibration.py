@@ -4,6 +4,9 @@ The scores of split conformal prediction (Vovk et al. 2005; Lei et al. 2018): re
 log(measured / forecast) of held-out groups, kept as one distribution per bucket of distance from the
 training data. A run out of memory is a right-censored residual, so the distribution is the product-limit
 estimate (Kaplan and Meier 1958). Buckets further out are never narrower than those nearer.
+
+Where a small quantity misses by a constant amount rather than by a share, that amount is added to both sides before
+logarithms are taken (`lift`): one distribution then holds for small and large alike.
 """
 
 from __future__ import annotations
@@ -26,24 +29,26 @@ MIN_EFFECTIVE_ROWS = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Quantiles of log(measured / forecast) by distance bucket."""
+    """Quantiles of log((measured + lift) / (forecast + lift)) by distance bucket."""
 
     edges: Floats
     """Upper distance of every bucket but the last, rising."""
     table: Floats
     """(buckets, LEVELS): the quantiles, rising along each row."""
+    lift: float = 0.0
+    """In the unit of what is forecast."""
 
     def buckets(self, distance: Floats) -> NDArray[np.intp]:
         """The bucket of each distance."""
         return np.searchsorted(self.edges, distance, side="left")
 
     def quantiles(self, distance: Floats, levels: Sequence[float]) -> Floats:
-        """(n, levels): what to add to the log of a forecast to reach each probability."""
+        """(n, levels): what to add to the lifted log of a forecast to reach each probability."""
         per_bucket = np.stack([np.interp(levels, LEVELS, row) for row in self.table])
         return per_bucket[self.buckets(distance)]
 
     def probability_below(self, distance: Floats, margin: Floats) -> Floats:
-        """P(log(measured / forecast) <= margin); the tails beyond the table fall off as a logistic's."""
+        """P(lifted log of measured over forecast <= margin); tails beyond the table fall off as a logistic's."""
         bucket = self.buckets(distance)
         odds = np.log(LEVELS / (1.0 - LEVELS))
         result = np.empty(len(margin))
@@ -54,33 +59,54 @@ class Calibration:
         return 1.0 / (1.0 + np.exp(-np.clip(result, -30.0, 30.0)))
 
     def to_json(self) -> dict[str, object]:
-        return {"edges": self.edges.round(6).tolist(), "table": self.table.round(6).tolist()}
+        return {"edges": self.edges.round(6).tolist(), "table": self.table.round(6).tolist(), "lift": self.lift}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, object]) -> Calibration:
         try:
             edges = np.asarray(raw["edges"], dtype=np.float64)
             table = np.asarray(raw["table"], dtype=np.float64)
+            lift = float(raw["lift"])  # type: ignore[arg-type]  # a wrong type is caught below
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidBundle(f"a calibration table is unreadable ({error})") from None
         if edges.ndim != 1 or table.shape != (len(edges) + 1, len(LEVELS)) or not np.isfinite(table).all():
             raise InvalidBundle("a calibration table has the wrong shape")
         if (np.diff(table, axis=1) < 0).any() or (np.diff(edges) <= 0).any():
             raise InvalidBundle("a calibration table does not rise")
-        return cls(edges=edges, table=table)
+        if not 0.0 <= lift < np.inf:
+            raise InvalidBundle("a calibration's lift is no amount")
+        return cls(edges=edges, table=table, lift=lift)
+
+
+def lifted(logs: Floats, lift: float) -> Floats:
+    """Logarithms of quantities with `lift` added to each."""
+    return np.log(np.exp(logs) + lift) if lift else logs
+
+
+def lowered(logs: Floats, lift: float) -> Floats:
+    """What `lifted` was given."""
+    return np.log(np.maximum(np.exp(logs) - lift, _NOTHING)) if lift else logs
 
 
 def calibrate(
-    residuals: Floats, censored: Flags, weights: Floats, distances: Floats, edges: Sequence[float]
+    residuals: Floats,
+    censored: Flags,
+    weights: Floats,
+    distances: Floats,
+    edges: Sequence[float],
+    *,
+    far: Calibration | None = None,
+    lift: float = 0.0,
 ) -> Calibration:
-    """Tabulate held-out residuals; a bucket with too few of them is merged with the next nearer one.
+    """Tabulate held-out residuals, lifted already; a bucket with too few of them is merged with the next nearer one.
 
-    `censored` residuals are lower bounds. The last bucket takes whatever is further than all edges.
+    `censored` residuals are lower bounds. Further than all edges lies `far`, at least as wide as what is nearer, or
+    one more bucket of residuals where there is none.
     """
     kept: list[float] = []
     rows: list[Floats] = []
     pending = np.zeros(len(residuals), dtype=bool)
-    bounds = [*edges, np.inf]
+    bounds = [*edges, np.inf] if far is None else [*edges]
     lower = -np.inf
     for upper in bounds:
         pending |= (distances > lower) & (distances <= upper)
@@ -90,14 +116,17 @@ def calibrate(
         rows.append(censored_quantiles(residuals[pending], censored[pending], weights[pending]))
         kept.append(upper)
         pending = np.zeros(len(residuals), dtype=bool)
-    if not rows:
+    if not rows and far is None:
         rows, kept = [censored_quantiles(residuals, censored, weights)], [np.inf]
+    if far is not None:
+        rows, kept = [*rows, far.table[-1]], [*kept, np.inf]
     table = np.stack(rows)
     # further from the data can only be less certain: a lucky far bucket must not promise more than a near one
     middle = table[:, [_MEDIAN]]
     above = np.maximum.accumulate(np.maximum(table - middle, 0.0), axis=0)
     below = np.minimum.accumulate(np.minimum(table - middle, 0.0), axis=0)
-    return Calibration(edges=np.array(kept[:-1]), table=np.maximum.accumulate(middle + above + below, axis=1))
+    table = np.maximum.accumulate(middle + above + below, axis=1)
+    return Calibration(edges=np.array(kept[:-1]), table=table, lift=lift)
 
 
 def effective_rows(weights: Floats) -> float:
@@ -129,6 +158,7 @@ def censored_quantiles(values: Floats, censored: Flags, weights: Floats) -> Floa
     return quantiles
 
 
+_NOTHING = 1e-6  # GiB or seconds: what is left where a lower quantile would be below zero
 _MEDIAN = int(np.argmin(np.abs(LEVELS - 0.5)))
 
 

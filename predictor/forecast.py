@@ -77,6 +77,7 @@ class Forecast:
     """Sequences in flight over all replicas: as asked, or chosen for this candidate; None for other work."""
     basis: Basis
     in_domain: bool
+    """Jobs like this were timed, and what was learned of memory is asked no further than it reaches."""
     assumptions: tuple[str, ...]
     model_version: str
     details: Mapping[str, float] = field(default_factory=dict)

@@ -113,7 +113,10 @@ class Predictor:
             time=bands(np.log(seconds), timed, timed_calibration, TIME_MARGIN),
             fit=np.where(arithmetic.columns.gpu.usable_gib > 0, fit, 0.0),
             learned=held.learned | timed.learned,
-            in_domain=held.in_domain & timed.in_domain,
+            # memory that nobody measured is arithmetic with its margin and says so; the serving of an engine that takes
+            # the whole card is known by its times all the same
+            in_domain=timed.in_domain & (held.in_domain | ~held.learned),
+            memory_seen=held.in_domain,
         )
 
     def _correct(

@@ -44,6 +44,10 @@ UNSAID_NOTES = (
 """Fields that say how well another is known; they do not make a different job."""
 
 
+SECOND_READINGS = {VramMetric.ALLOCATED: "#allocated", VramMetric.RESERVED: "#reserved"}
+"""What ends the id of a further memory reading of a run."""
+
+
 class Outcome(StrEnum):
     """How a measured run ended, as far as it teaches anything."""
 
@@ -173,7 +177,7 @@ def other_readings(observation: Observation) -> tuple[Observation, ...]:
     return tuple(
         replace(
             observation,
-            id=f"{observation.id}#{metric}",
+            id=observation.id + SECOND_READINGS[metric],
             question=replace(observation.question, vram_metric=metric),
             peak_vram_gib=peak,
             peak_allocated_gib=None,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from predictor.bundle import Bundle, Source, make_bundle
-from predictor.calibration import calibrate
 from predictor.custom.training import train_kinds
 from predictor.errors import NotEnoughData
 from predictor.features import Task
-from predictor.learned.correction import Correction, Layer, Spread
+from predictor.learned.correction import Correction, Layer, Trust
 from predictor.learned.domain import describe
 from predictor.learned.growing import grow
-from predictor.learned.held_out import bucket_edges, choose_trust, grow_spread, hold_out, spread_held_out
+from predictor.learned.held_out import HeldOut, choose_trust, hold_out
+from predictor.learned.misses import learn_bands, misses
+from predictor.learned.recipe import SHIPPED, Growth, Recipe
 from predictor.learned.samples import Samples, samples
 from predictor.learned.trees import Trees
 from predictor.telemetry import Observation
@@ -73,29 +75,45 @@ def sources_of(observations: Sequence[Observation]) -> tuple[Source, ...]:
     return tuple(Source(name=name, licence=licence, rows=rows) for (name, licence), rows in sorted(counted.items()))
 
 
-def fit(task: Task, found: Samples, *, seed: int) -> Correction:
+_WHOLE = Trust(near=1.0, far=1.0, distance=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """The trees of one task, and what trees like them said of rows they had not seen."""
+
+    habits: str
+    particulars: str
+    held_out: HeldOut
+
+
+def fit(task: Task, found: Samples, *, seed: int, recipe: Recipe = SHIPPED) -> Correction:
     """Learn one task: the trees on all rows, trust and calibration on rows held out group by group."""
-    held_out = hold_out(task, found, seed=seed)
-    habits, particulars = choose_trust(held_out)
+    return settle(task, found, grow_all(task, found, seed=seed, growth=recipe.growth), seed=seed, recipe=recipe)
+
+
+def grow_all(task: Task, found: Samples, *, seed: int, growth: Growth = SHIPPED.growth) -> Grown:
+    """Grow the trees on all rows, and again without each group in turn: nearly all the work there is."""
+    held_out = hold_out(task, found, seed=seed, growth=growth)
+    habits, particulars = grow(task, found, seed=seed, growth=growth)
+    return Grown(habits=habits, particulars=particulars, held_out=held_out)
+
+
+def settle(task: Task, found: Samples, grown: Grown, *, seed: int, recipe: Recipe = SHIPPED) -> Correction:
+    """How far to trust what was grown, and how widely it misses."""
     table = task.features
-    texts = grow(task, found, seed=seed)
-    left = held_out.left(habits, particulars)
-    spread = Trees(spread_text := grow_spread(held_out, left, seed))
+    held_out = grown.held_out if recipe.balance else grown.held_out.unbalanced()
+    habits, particulars = choose_trust(held_out) if recipe.trust else (_WHOLE, _WHOLE)
+    domain = describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task], ids=found.ids)
+    missed = misses(task, held_out, held_out.left(habits, particulars), domain)
+    spread, calibration = learn_bands(task, missed, domain, seed=seed, recipe=recipe)
     return Correction(
         task=task,
-        habits=Layer(trees=Trees(texts[0]), text=texts[0], trust=habits),
-        particulars=Layer(trees=Trees(texts[1]), text=texts[1], trust=particulars),
-        spread=Spread(trees=spread, text=spread_text),
-        domain=describe(
-            found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task], ids=found.ids
-        ),
-        calibration=calibrate(
-            left / spread_held_out(held_out, left, seed),
-            held_out.lower_bound,
-            held_out.weights,
-            held_out.distances,
-            bucket_edges(held_out),
-        ),
+        habits=Layer(trees=Trees(grown.habits), text=grown.habits, trust=habits),
+        particulars=Layer(trees=Trees(grown.particulars), text=grown.particulars, trust=particulars),
+        spread=spread,
+        domain=domain,
+        calibration=calibration,
         rows=len(found),
         configurations=len(set(found.configuration)),
     )

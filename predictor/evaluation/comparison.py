@@ -127,7 +127,7 @@ def compare(
         raise NotEnoughData(f"{count} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
     gained = errors.champion - errors.challenger
     weights = errors.weights
-    p_value = _sign_flip(gained * weights, seed)
+    p_value = sign_flip(gained * weights, seed)
     told = _errors(ours, theirs, witnesses, witness_contributors or [one.source for one in witnesses])
     lost = np.concatenate([-gained, told.challenger - told.champion])
     worse_for = tuple(
@@ -139,7 +139,7 @@ def compare(
                 np.concatenate([errors.owner, told.owner]),
             )
             for label in np.unique(slices)
-            if label and (mine := lost[slices == label]).size >= LEAST_VETO and _sign_flip(mine, seed) <= LEVEL
+            if label and (mine := lost[slices == label]).size >= LEAST_VETO and sign_flip(mine, seed) <= LEVEL
         )
     )
     gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
@@ -205,7 +205,7 @@ def _said(answer: object, quantity: str) -> float | None:
     return spread.p50 if spread else None
 
 
-def _sign_flip(differences: Floats, seed: int) -> float:
+def sign_flip(differences: Floats, seed: int) -> float:
     """One-sided p-value of a positive mean under random signs (Fisher's randomisation test)."""
     generator = np.random.default_rng(seed)
     observed = differences.mean()

@@ -1,7 +1,8 @@
 """How soon a new site is known: errors after so many of its own jobs, the bundle before having seen none of it.
 
-For each source the bundle is trained on all others. Then some of its configurations are drawn, the site is learned
-from them, and its other configurations are forecast. Draws are seeded; a source takes part while enough is left.
+For each source the bundle is trained on all others, and the kernel tuned on all others, whose residuals come from
+bundles that never saw them. Then some of its configurations are drawn, the site is learned from them, and its other
+configurations are forecast. Draws are seeded; a source takes part while enough is left.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from predictor.evaluation.scores import TOYS, configuration_errors
+from predictor.evaluation.configurations import TOYS, first_readings
+from predictor.evaluation.scores import configuration_errors
 from predictor.features import Task
 from predictor.gather import Flags, Floats
 from predictor.learned.correction import Correction, uncorrected
@@ -19,6 +21,8 @@ from predictor.learned.folds import groups_of
 from predictor.learned.samples import Samples, samples
 from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands
 from predictor.site.fit import learn
+from predictor.site.kernel import Kernel
+from predictor.site.tune import Pupil, pupil, tune
 from predictor.telemetry import Observation
 from predictor.training import MIN_CONFIGURATIONS, fit
 
@@ -63,16 +67,24 @@ def learning_curve(
 
 
 def _task_curve(task: Task, every: Samples, seed: int, counts: Sequence[int], draws: int) -> list[Point]:
-    own: dict[str, list[list[_Trial]]] = {}
     sites = groups_of(every, "site")
+    bases: dict[str, Correction | None] = {}
+    pupils: dict[str, Pupil] = {}
     for site in sorted(set(sites.tolist())):
         rest = every.take(sites != site)
-        base = fit(task, rest, seed=seed) if len(set(rest.configuration.tolist())) >= MIN_CONFIGURATIONS else None
+        enough = len(set(rest.configuration.tolist())) >= MIN_CONFIGURATIONS
+        bases[site] = fit(task, rest, seed=seed) if enough else None
+        if one := pupil(every.take(sites == site), bases[site]):
+            pupils[site] = one
+    own: dict[str, list[list[_Trial]]] = {}
+    for site, base in bases.items():
+        others = [one for name, one in pupils.items() if name != site]
+        kernel = tune(task, others) if others else None
         here = every.take(sites == site)
         for source in sorted(set(here.source.tolist())):
             mine = here.take(here.source == source)
             if len(_timed(mine)) > LEAST_LEFT:
-                own[source] = [_trials(task, mine, base, count, draws, seed) for count in counts]
+                own[source] = [_trials(task, mine, base, kernel, count, draws, seed) for count in counts]
     points: list[Point] = []
     for place, count in enumerate(counts):
         trials = {source: by_count[place] for source, by_count in own.items() if by_count[place]}
@@ -94,21 +106,23 @@ def _timed(found: Samples) -> list[str]:
     return sorted(set(found.configuration[~found.lower_bound].tolist()))
 
 
-def _trials(task: Task, mine: Samples, base: Correction | None, count: int, draws: int, seed: int) -> list[_Trial]:
+def _trials(
+    task: Task, mine: Samples, base: Correction | None, kernel: Kernel | None, count: int, draws: int, seed: int
+) -> list[_Trial]:
     names = np.array(_timed(mine))
     if len(names) < count + LEAST_LEFT:
         return []
     trials: list[_Trial] = []
     for draw in range(draws if count else 1):
         chosen = np.random.default_rng([seed, draw, count]).permutation(names)[:count]
-        trials.append(_trial(task, mine, base, np.isin(mine.configuration, chosen)))
+        trials.append(_trial(task, mine, base, kernel, np.isin(mine.configuration, chosen)))
     return trials * (1 if count else draws)
 
 
-def _trial(task: Task, mine: Samples, base: Correction | None, known: Flags) -> _Trial:
-    asked = mine.take(~known & ~mine.lower_bound)
+def _trial(task: Task, mine: Samples, base: Correction | None, kernel: Kernel | None, known: Flags) -> _Trial:
+    asked = mine.take(~known & ~mine.lower_bound & first_readings(mine))
     corrected = base.correct(asked.rows) if base else uncorrected(len(asked))
-    site = learn(task, mine.take(known), base) if known.any() else None
+    site = learn(task, mine.take(known), base, kernel) if known.any() else None
     if site:
         corrected = site.refine(asked.rows, corrected)
     margin = MEMORY_MARGIN if task.is_memory else TIME_MARGIN

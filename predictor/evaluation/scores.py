@@ -1,20 +1,22 @@
 """How good forecasts are on groups that training has not seen, beside arithmetic alone.
 
 Every figure is nested: for each held-out group the whole training runs on the rest (trees, trust and
-calibration), so nothing of the group shaped the forecast it is judged by. A configuration counts once,
-as the median of its repeats.
+calibration), so nothing of the group shaped the forecast it is judged by. Each configuration counts once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.evaluation.configurations import Configurations, configurations
+from predictor.evaluation.totals import memory_totals, total_table
 from predictor.features import Task
 from predictor.gather import Flags, Floats
+from predictor.learned.correction import Correction, uncorrected
 from predictor.learned.folds import GROUPINGS, fold_ids, group_folds, groups_of
 from predictor.learned.samples import Samples, samples
 from predictor.quantiles import MEMORY_MARGIN, TIME_MARGIN, bands, fit_probability
@@ -24,11 +26,8 @@ from predictor.training import MIN_CONFIGURATIONS, fit
 FOLDS = {"configuration": 5, "family": 8, "gpu_type": 100, "site": 100}
 """Folds by grouping; cards and sources are left out one at a time."""
 
-TOYS = ("megatron_golden",)
-"""Sources of toy models, whose steps are all overhead; they have lines of their own and no part in the totals."""
-
-ROOMY = 0.85
-"""A completed run that used less of its card than this should never have been refused."""
+SIZES_GIB = (6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 141.0, 192.0, 288.0)
+"""Memory that cards are sold with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class Slice:
     """Median of |forecast / measured - 1|."""
     arithmetic: float
     covered: float
-    """Share of rows below p95 (memory) or between p10 and p90 (time)."""
+    """Share below p95 (memory) or between p10 and p90 (time)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,37 +50,51 @@ class Score:
     grouping: str
     overall: Slice
     source_mean: float
-    """Unweighted mean of the sources' median errors."""
+    """Unweighted mean of the sources' median errors, toys left out."""
     source_mean_arithmetic: float
     by_source: dict[str, Slice]
     over_provision: float | None
-    """Mean of p95 / measured - 1; memory only."""
+    """Mean of p95 / measured - 1 over what counts; memory only."""
     out_of_memory_flagged: int | None
     """Rows out of memory whose p95 is above what the card offers, of `out_of_memory`."""
     out_of_memory: int | None
     refused_roomy: float | None
-    """Share of completed rows with room to spare that p95 would have refused."""
+    """Share of configurations that count and left room to spare, but whose p95 would have refused them."""
     folds: tuple[str, ...]
     """Hashes of the ids held out together."""
+    each: Configurations
+    """Row by row, for totals over tasks."""
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        """All but the rows."""
+        said = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "each"}
+        said |= {"overall": asdict(self.overall), "by_source": {k: asdict(v) for k, v in self.by_source.items()}}
+        return said
 
 
 def evaluate(
     observations: Sequence[Observation], *, seed: int, groupings: Sequence[str] = GROUPINGS
 ) -> tuple[Score, ...]:
     """Scores of every task with enough data, under each grouping that has at least two groups."""
-    scores: list[Score] = []
+    return tuple(
+        score(task, grouping, found, folds, predict_held_out(task, found, folds, seed=seed))
+        for task, found in enough(observations)
+        for grouping in groupings
+        if (folds := folds_of(found, grouping, seed=seed))
+    )
+
+
+def enough(observations: Sequence[Observation]) -> Iterable[tuple[Task, Samples]]:
+    """The tasks that have enough different settings to be trained and judged, with their samples."""
     for task in Task:
         found = samples(task, observations)
-        if len(set(found.configuration)) < MIN_CONFIGURATIONS:
-            continue
-        for grouping in groupings:
-            folds = list(group_folds(groups_of(found, grouping), FOLDS[grouping], seed))
-            if folds:
-                scores.append(score(task, grouping, found, folds, predict_held_out(task, found, folds, seed=seed)))
-    return tuple(scores)
+        if len(set(found.configuration)) >= MIN_CONFIGURATIONS:
+            yield task, found
+
+
+def folds_of(found: Samples, grouping: str, *, seed: int) -> list[Flags]:
+    """Masks of what is held out together; none where there is but one group."""
+    return list(group_folds(groups_of(found, grouping), FOLDS[grouping], seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,58 +107,89 @@ class HeldOutForecast:
     p95: Floats
     fit: Floats
     """P(the measured quantity is below what the card offers)."""
+    rank: Floats
+    """P(the quantity is below what was measured): evenly spread over 0 to 1 where intervals hold."""
+    distance: Floats
+    """From the nearest configuration that was trained on."""
+    beyond: Floats
+    """How far sizes are above the largest that was trained on."""
+    fit_sizes: Floats
+    """(n, SIZES_GIB): P(memory is below each size); no columns for time."""
 
 
 def predict_held_out(task: Task, found: Samples, folds: Sequence[Flags], *, seed: int) -> HeldOutForecast:
     """Forecast each fold with what was trained on all the others."""
-    result = HeldOutForecast(*(np.full(len(found), np.nan) for _ in range(5)))
-    for mask in folds:
-        held = found.take(mask)
-        correction = fit(task, found.take(~mask), seed=seed)
-        corrected = correction.correct(held.rows)
-        bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
-        quantiles = bands(held.arithmetic, corrected, correction.calibration, bare)
-        for name in ("p10", "p50", "p90", "p95"):
-            getattr(result, name)[mask] = getattr(quantiles, name)
-        result.fit[mask] = fit_probability(held.arithmetic, held.usable, corrected, correction.calibration, bare)
-    return result
+    return put_together(
+        folds, [forecast_held(task, fit(task, found.take(~mask), seed=seed), found.take(mask)) for mask in folds]
+    )
+
+
+def put_together(folds: Sequence[Flags], said: Sequence[HeldOutForecast]) -> HeldOutForecast:
+    """What was said of each fold, in the order of the samples."""
+    whole: dict[str, Floats] = {}
+    for field in fields(HeldOutForecast):
+        parts = [getattr(part, field.name) for part in said]
+        whole[field.name] = np.full((len(folds[0]), *parts[0].shape[1:]), np.nan)
+        for mask, part in zip(folds, parts, strict=True):
+            whole[field.name][mask] = part
+    return HeldOutForecast(**whole)
+
+
+def forecast_held(task: Task, correction: Correction | None, held: Samples) -> HeldOutForecast:
+    """What a correction, or without one the arithmetic, says of samples it was not learned from."""
+    bare = MEMORY_MARGIN if task.is_memory else TIME_MARGIN
+    corrected = correction.correct(held.rows) if correction else uncorrected(len(held))
+    calibration = correction.calibration if correction else bare
+    said = bands(held.arithmetic, corrected, calibration, bare)
+
+    def below(size: Floats) -> Floats:
+        return fit_probability(held.arithmetic, size, corrected, calibration, bare)
+
+    sizes = [below(np.full(len(held), np.log(size))) for size in SIZES_GIB] if task.is_memory else []
+    return HeldOutForecast(
+        p10=said.p10,
+        p50=said.p50,
+        p90=said.p90,
+        p95=said.p95,
+        fit=below(held.usable),
+        rank=below(held.measured),
+        distance=corrected.distance,
+        beyond=corrected.beyond,
+        fit_sizes=np.array(sizes).reshape(len(sizes), len(held)).T,
+    )
 
 
 def score(task: Task, grouping: str, found: Samples, folds: Sequence[Flags], forecast: HeldOutForecast) -> Score:
     """Summarise held-out forecasts."""
-    done = ~found.lower_bound
-    real = done & ~np.isin(found.source, TOYS)
-    ends = np.char.add(np.char.add(found.source, "/"), found.configuration)
-    sources = sorted(set(found.source[done].tolist()))
-    by_source = {source: _slice(task, found, forecast, ends, done & (found.source == source)) for source in sources}
-    memory = task.is_memory
-    refused = forecast.p95 > found.usable
-    roomy = done & (found.measured < found.usable + np.log(ROOMY))
+    each = configurations(
+        found, is_memory=task.is_memory, p10=forecast.p10, p50=forecast.p50, p90=forecast.p90, p95=forecast.p95
+    )
+    counted, memory, roomy = each.counted, task.is_memory, each.counted.roomy
+    by_source = {name: _slice(each.take(each.source == name)) for name in sorted(set(each.source.tolist()))}
+    judged = [part for name, part in by_source.items() if name in counted.source]
+    flagged = (forecast.p95 > found.usable)[found.lower_bound]
     return Score(
         task=task,
         grouping=grouping,
-        overall=_slice(task, found, forecast, ends, real if real.any() else done),
-        source_mean=float(np.mean([part.learned for part in by_source.values()])),
-        source_mean_arithmetic=float(np.mean([part.arithmetic for part in by_source.values()])),
+        overall=_slice(counted),
+        source_mean=float(np.mean([part.learned for part in judged])),
+        source_mean_arithmetic=float(np.mean([part.arithmetic for part in judged])),
         by_source=by_source,
-        over_provision=float(np.mean(np.expm1(forecast.p95[done] - found.measured[done]))) if memory else None,
-        out_of_memory_flagged=int(refused[~done].sum()) if memory else None,
-        out_of_memory=int((~done).sum()) if memory else None,
-        refused_roomy=float(refused[roomy].mean()) if memory and roomy.any() else None,
+        over_provision=float(counted.over_provision.mean()) if memory else None,
+        out_of_memory_flagged=int(flagged.sum()) if memory else None,
+        out_of_memory=len(flagged) if memory else None,
+        refused_roomy=float(counted.refused[roomy].mean()) if roomy.any() else None,
         folds=tuple(fold_ids(folds, found.ids)),
+        each=each,
     )
 
 
-def _slice(task: Task, found: Samples, forecast: HeldOutForecast, ends: NDArray[np.str_], mask: Flags) -> Slice:
-    measured = found.measured[mask]
-    below = measured <= (forecast.p95 if task.is_memory else forecast.p90)[mask]
-    inside = below if task.is_memory else below & (measured >= forecast.p10[mask])
-    learned = configuration_errors(ends[mask], forecast.p50[mask], measured)
+def _slice(part: Configurations) -> Slice:
     return Slice(
-        configurations=len(learned),
-        learned=float(np.median(learned)),
-        arithmetic=float(np.median(configuration_errors(ends[mask], found.arithmetic[mask], measured))),
-        covered=float(inside.mean()),
+        configurations=len(part),
+        learned=float(np.median(part.learned)),
+        arithmetic=float(np.median(part.arithmetic)),
+        covered=float(part.covered.mean()),
     )
 
 
@@ -158,12 +202,12 @@ def configuration_errors(configuration: NDArray[np.str_], forecast: Floats, meas
 
 
 def score_table(scores: Sequence[Score]) -> list[str]:
-    """Lines for people: one per task and grouping, then one per source."""
+    """Lines for people: one per task and grouping, then one per source; last the memory of both tasks together."""
     lines = [_row("TASK", "HELD OUT BY", "CONFIGS", "ERROR", "ARITHMETIC", "COVERED", "SOURCE MEAN")] if scores else []
     for one in scores:
         lines.append(_slice_row(str(one.task), one.grouping, one.overall, _percent(one.source_mean)) + _memory(one))
         lines += [_slice_row("", f"  {source}", part, "") for source, part in one.by_source.items()]
-    return lines
+    return lines + total_table(memory_totals(scores))
 
 
 def _slice_row(task: str, group: str, part: Slice, mean: str) -> str:

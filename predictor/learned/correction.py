@@ -92,15 +92,28 @@ class Layer:
 class Spread:
     """Trees that know which questions are hard: some sources of error are habits too (a toy model's step is all
     overhead, a text's length is only capped). They read nothing that grows with a job, so that upper quantiles keep
-    its order, and only widen with distance."""
+    its order."""
 
     trees: Trees
     text: str
+    reach: float
+    """Distance past which they have no say, which fades before; infinite: they have it everywhere."""
 
     def at(self, steady: Floats, distance: Floats) -> Floats:
         """Factor of the usual width for each row."""
-        told = self.trees.predict(np.column_stack([steady, distance]))
-        return np.exp(np.clip(told, -MOST_SPREAD, MOST_SPREAD))
+        told = np.clip(self.trees.predict(np.column_stack([steady, distance])), -MOST_SPREAD, MOST_SPREAD)
+        if np.isfinite(self.reach):
+            # that a source is tidy says nothing of another: one unit away half of it is believed
+            told = np.where(distance <= self.reach, told / (1.0 + distance**2), 0.0)
+        return np.exp(told)
+
+
+def spread_reach(task: Task, domain: Domain) -> float:
+    """How far the spread of a task is believed.
+
+    Memory was measured by six sources, too few to learn how another one's misses spread; time by fifteen.
+    """
+    return domain.reach if task.is_memory else float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +174,7 @@ class Correction:
         """Raises InvalidBundle where the parts do not belong together."""
         try:
             task = Task(raw["task"])
+            domain = Domain.from_json(raw["domain"])
             if raw["features"] != task.features.hash:
                 raise InvalidBundle(
                     f"the bundle's {task} has other features than this Pythia: run `pythia train` again"
@@ -171,8 +185,8 @@ class Correction:
                 particulars=Layer(
                     trees=Trees(particulars), text=particulars, trust=Trust.from_json(raw["particulars"])
                 ),
-                spread=Spread(trees=Trees(spread), text=spread),
-                domain=Domain.from_json(raw["domain"]),
+                spread=Spread(trees=Trees(spread), text=spread, reach=spread_reach(task, domain)),
+                domain=domain,
                 calibration=Calibration.from_json(raw["calibration"]),
                 rows=int(raw["rows"]),
                 configurations=int(raw["configurations"]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from predictor.features import Task
 from predictor.gather import Floats
 from predictor.learned.boosting import Boosting, boost
+from predictor.learned.recipe import SHIPPED, Growth
 from predictor.learned.samples import Samples
 from predictor.learned.trees import Trees
 
@@ -31,12 +32,24 @@ SETTINGS: Mapping[Task, Settings] = {
 }
 
 
-def grow(task: Task, found: Samples, *, seed: int) -> tuple[str, str]:
+_SQUARED = 100.0
+"""A width of the loss that no residual leaves."""
+
+
+def grow(task: Task, found: Samples, *, seed: int, growth: Growth = SHIPPED.growth) -> tuple[str, str]:
     """The trees of habits, and those of what the habits leave, as LightGBM text."""
     table, settings = task.features, SETTINGS[task]
-    habits = _boost(found, table.habits, found.residuals, table.growing, seed, settings.habits)
+    growing = table.growing if growth.monotone else ()
+    habits = _boost(found, table.habits, found.residuals, growing, seed, _grown(settings.habits, growth.habits, growth))
     left = found.residuals - Trees(habits).predict(found.rows[:, table.habits])
-    return habits, _boost(found, table.all, left, table.growing, seed, settings.particulars)
+    return habits, _boost(
+        found, table.all, left, growing, seed, _grown(settings.particulars, growth.particulars, growth)
+    )
+
+
+def _grown(settings: Boosting, wanted: bool, growth: Growth) -> Boosting:
+    kept = settings if wanted else replace(settings, trees=0)
+    return kept if growth.bent_loss else replace(kept, width=_SQUARED)
 
 
 def _boost(

@@ -1,32 +1,28 @@
-"""What is learned from rows that trees had not seen: how far to trust them, and how widely they miss."""
+"""Rows that trees had not seen, and how far to trust the trees there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from predictor.features import Task
 from predictor.gather import Flags, Floats
-from predictor.learned.boosting import Boosting, boost
-from predictor.learned.correction import Spread, Trust
+from predictor.learned.correction import Trust
 from predictor.learned.domain import describe
 from predictor.learned.folds import GROUPINGS, group_folds, groups_of
 from predictor.learned.growing import grow
+from predictor.learned.recipe import SHIPPED, Growth
 from predictor.learned.samples import Samples, Words
 from predictor.learned.trees import Trees
 
-_SPREAD = Boosting(trees=60, leaves=8, min_rows=40, ridge=20.0, width=1.0)
-_EASIEST = 0.02  # a miss smaller than this is luck, and its logarithm would rule the fit
-_SPREAD_FOLDS = 4
-
 _FOLDS = {"configuration": 4, "family": 4, "gpu_type": 4, "site": 6}
 _WEIGHTS = {"configuration": 1.0, "family": 1.0, "gpu_type": 1.0, "site": 3.0}
-"""What counts for trust and calibration: most of those who ask belong to no source that was trained on."""
+"""What counts for trust and for the bands of time: most of those who ask belong to no source that was trained on."""
 
 _HELD_OUT_REFERENCES = 600
-_NEAREST = 0.01
+NEAREST = 0.01
 """Distance below which two questions differ in their sizes alone; sister models of equal width are some 0.05 apart."""
 
 
@@ -35,6 +31,8 @@ class HeldOut:
     """What trees said of rows they had not seen, all groupings one after the other."""
 
     residuals: Floats
+    measured: Floats
+    """The measurement itself, or its lower bound, as a logarithm."""
     lower_bound: Flags
     configuration: Words
     steady: Floats
@@ -43,10 +41,19 @@ class HeldOut:
     particulars: Floats
     distances: Floats
     weights: Floats
+    """Of groupings and sources, as trust counts them."""
+    balance: Floats
+    """The part of `weights` that keeps a large source from outvoting the others."""
+    once: Floats
+    """Every configuration counts once in each grouping, however often it was repeated."""
 
     def take(self, chosen: Flags) -> HeldOut:
         """The rows of a mask."""
         return HeldOut(**{name: getattr(self, name)[chosen] for name in self.__slots__})
+
+    def unbalanced(self) -> HeldOut:
+        """The same rows, every setting with an equal say whatever its source."""
+        return replace(self, weights=self.weights / self.balance)
 
     def left(self, habits: Trust, particulars: Trust) -> Floats:
         """What the layers, trusted so far, leave of the residuals."""
@@ -60,7 +67,7 @@ class HeldOut:
         return float(np.average(missed, weights=self.weights))
 
 
-def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
+def hold_out(task: Task, found: Samples, *, seed: int, growth: Growth = SHIPPED.growth) -> HeldOut:
     """Hold out settings, families, cards and sources in turn."""
     table = task.features
     balance = _source_balance(found)
@@ -68,11 +75,12 @@ def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
     for grouping in GROUPINGS:
         for mask in group_folds(groups_of(found, grouping), _FOLDS[grouping], seed):
             rest, held = found.take(~mask), found.take(mask)
-            habits, particulars = (Trees(text) for text in grow(task, rest, seed=seed))
+            habits, particulars = (Trees(text) for text in grow(task, rest, seed=seed, growth=growth))
             domain = describe(rest.rows[:, table.fixed], rest.rows[:, table.growing], limit=_HELD_OUT_REFERENCES)
             parts.append(
                 HeldOut(
                     residuals=held.residuals,
+                    measured=held.measured,
                     lower_bound=held.lower_bound,
                     configuration=held.configuration,
                     steady=held.rows[:, table.steady],
@@ -80,6 +88,8 @@ def hold_out(task: Task, found: Samples, *, seed: int) -> HeldOut:
                     particulars=particulars.predict(held.rows),
                     distances=domain.distance(held.rows[:, table.fixed]),
                     weights=_WEIGHTS[grouping] * balance[mask] * held.weights,
+                    balance=balance[mask],
+                    once=held.weights,
                 )
             )
     return HeldOut(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in HeldOut.__slots__})
@@ -96,7 +106,7 @@ def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
     """The trust in habits and in particulars that leaves the least on held-out rows, each chosen given the other."""
     away = held_out.distances[held_out.distances > 0]
     edges = np.quantile(away, [0.2, 0.4, 0.6, 0.8]) if len(away) else np.empty(0)
-    scales = {_NEAREST, 5 * _NEAREST, *(max(float(edge), _NEAREST) for edge in edges)}
+    scales = {NEAREST, 5 * NEAREST, *(max(float(edge), NEAREST) for edge in edges)}
     grid = [
         Trust(near=near, far=far, distance=distance)
         for near, far, distance in product(
@@ -104,41 +114,8 @@ def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
         )
         if far <= near
     ]
-    none = Trust(near=0.0, far=0.0, distance=_NEAREST)
+    none = Trust(near=0.0, far=0.0, distance=NEAREST)
     habits = min(grid, key=lambda trust: held_out.loss(trust, none))
     particulars = min(grid, key=lambda trust: held_out.loss(habits, trust))
     habits = min(grid, key=lambda trust: held_out.loss(trust, particulars))
     return habits, particulars
-
-
-def grow_spread(held_out: HeldOut, left: Floats, seed: int) -> str:
-    """Trees that tell how widely held-out rows were missed, relative to the usual."""
-    missed = np.log(np.where(held_out.lower_bound, np.maximum(left, 0.0), np.abs(left)) + _EASIEST)
-    columns = np.column_stack([held_out.steady, held_out.distances])
-    return boost(
-        columns,
-        missed - np.average(missed, weights=held_out.weights),
-        lower_bound=np.zeros(len(missed), dtype=bool),
-        weights=held_out.weights,
-        growing=(columns.shape[1] - 1,),
-        seed=seed,
-        settings=_SPREAD,
-    )
-
-
-def spread_held_out(held_out: HeldOut, left: Floats, seed: int) -> Floats:
-    """The spread of each row by trees that had not seen its configuration, for an honest calibration."""
-    result = np.ones(len(left))
-    for mask in group_folds(held_out.configuration, _SPREAD_FOLDS, seed):
-        rest = held_out.take(~mask)
-        spread = Spread(trees=Trees(text := grow_spread(rest, left[~mask], seed)), text=text)
-        result[mask] = spread.at(held_out.steady[mask], held_out.distances[mask])
-    return result
-
-
-def bucket_edges(held_out: HeldOut) -> list[float]:
-    """Distances that part held-out rows into near, further and far: the quartiles of those not at a known place."""
-    away = held_out.distances[held_out.distances > 0]
-    if not len(away):
-        return []
-    return sorted({_NEAREST, *(round(float(edge), 6) for edge in np.quantile(away, [0.25, 0.5, 0.75, 0.9]))})

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.calibration import lifted
 from predictor.features import Task
 from predictor.gather import Flags, Floats
 from predictor.learned.correction import Corrected, Correction, uncorrected
@@ -47,6 +48,8 @@ class Cells:
     rows: Floats
     residual: Floats
     """Median log(measured / arithmetic) of the repeats."""
+    measured: Floats
+    """The same repeat's measurement, as a logarithm."""
     lower_bound: Flags
     weight: Floats
     """At most 1; less for contributors who sent too much."""
@@ -58,17 +61,20 @@ class Cells:
         return Cells(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
-def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
-    """What a site's samples of a task teach on top of `base`; None where nothing was measured."""
-    cells = _cells(found)
+def learn(task: Task, found: Samples, base: Correction | None, kernel: Kernel | None = None) -> Site | None:
+    """What a site's samples of a task teach on top of `base`; None where nothing was measured.
+
+    `kernel` is what is believed of sites before, by default what ships.
+    """
+    cells = cells_of(found)
     if cells.lower_bound.all():
         return None
-    kernel, table = KERNELS[task], task.features
+    kernel, table = kernel or KERNELS[task], task.features
     corrected = base.correct(cells.rows) if base else uncorrected(len(cells))
     seen = points(task, kernel, cells.rows, corrected.shift)
     missed = cells.residual - corrected.shift
-    some = _evenly(len(cells), _EXAMINED)
-    noise = _choose_noise(kernel, seen.take(some), cells.take(some), missed[some])
+    some = evenly(len(cells), _EXAMINED)
+    noise = choose_noise(kernel, seen.take(some), cells.take(some), missed[some])
     posterior = _Posterior.fit(_Prior.of(kernel, seen), cells, missed, noise)
     largest = cells.rows[:, table.growing].max(axis=0)
     anchors = posterior.known.take(spread_out(posterior.known.fixed, _ANCHORS))
@@ -83,7 +89,7 @@ def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
         noise=noise,
         sureness=(sureness := len(cells) / (len(cells) + _BELIEF)),
         width=_width(
-            task, base, _take(corrected, some), seen.take(some), cells.take(some), missed[some], noise, sureness
+            task, kernel, base, _take(corrected, some), seen.take(some), cells.take(some), missed[some], noise, sureness
         ),
         largest=np.maximum(largest, base.domain.largest) if base else largest,
         rows=len(found),
@@ -91,7 +97,8 @@ def learn(task: Task, found: Samples, base: Correction | None) -> Site | None:
     )
 
 
-def _cells(found: Samples) -> Cells:
+def cells_of(found: Samples) -> Cells:
+    """A site's samples with repeats taken together, and what each counts."""
     senders, sender = np.unique(found.source, return_inverse=True)
     keys = np.column_stack([found.rows.round(6), found.arithmetic.round(6), found.lower_bound, sender])
     _, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -102,7 +109,13 @@ def _cells(found: Samples) -> Cells:
     _, owner = np.unique([owner_of(str(name)) for name in senders], return_inverse=True)
     # nor does one under many names: what is allowed to a sender is allowed to its owner too
     weight = np.minimum(_shares(sender[first]), _shares(owner[sender[first]]))
-    return Cells(found.rows[first], found.residuals[middle], found.lower_bound[first], weight)
+    return Cells(
+        found.rows[first],
+        found.residuals[middle],
+        found.measured[middle],
+        found.lower_bound[first],
+        weight,
+    )
 
 
 def _shares(group: NDArray[np.intp]) -> Floats:
@@ -185,15 +198,20 @@ def _pieces(count: int) -> list[NDArray[np.intp]]:
     return [places[start : start + _AT_ONCE] for start in range(0, count, _AT_ONCE)]
 
 
-def _choose_noise(kernel: Kernel, seen: Points, cells: Cells, missed: Floats) -> float:
+def choose_noise(kernel: Kernel, seen: Points, cells: Cells, missed: Floats) -> float:
     """The noise that explains the site best, given how much such noise is expected before."""
     prior = _Prior.of(kernel, seen)
+    return max(_NOISES, key=lambda noise: _believed(prior, cells, missed, noise))
 
-    def belief(noise: float) -> float:
-        unusual = np.log(noise / _NOISE_GUESS) / _NOISE_DOUBT
-        return _Posterior.fit(prior, cells, missed, noise).evidence - 0.5 * float(unusual) ** 2
 
-    return max(_NOISES, key=belief)
+def belief(kernel: Kernel, seen: Points, cells: Cells, missed: Floats, noise: float) -> float:
+    """Logarithm of how well a kernel with this noise explains a site, and of how expected such noise is."""
+    return _believed(_Prior.of(kernel, seen), cells, missed, noise)
+
+
+def _believed(prior: _Prior, cells: Cells, missed: Floats, noise: float) -> float:
+    unusual = np.log(noise / _NOISE_GUESS) / _NOISE_DOUBT
+    return _Posterior.fit(prior, cells, missed, noise).evidence - 0.5 * float(unusual) ** 2
 
 
 def _settled(kernel: Kernel, anchors: Points, seen: Points, precision: Floats) -> Floats:
@@ -210,8 +228,8 @@ def _settled(kernel: Kernel, anchors: Points, seen: Points, precision: Floats) -
 
 
 def _width(
-    task: Task, base: Correction | None, corrected: Corrected, seen: Points, cells: Cells, missed: Floats,
-    noise: float, sureness: float,
+    task: Task, kernel: Kernel, base: Correction | None, corrected: Corrected, seen: Points, cells: Cells,
+    missed: Floats, noise: float, sureness: float,
 ) -> float:  # fmt: skip
     """How much wider or narrower than asked the band must be for jobs left out one at a time to keep its promise.
 
@@ -219,7 +237,6 @@ def _width(
     """
     done = ~cells.lower_bound
     seen, missed = seen.take(done), missed[done]
-    kernel = KERNELS[task]
     own = np.diag(noise**2 / np.maximum(cells.weight[done], 1e-3))
     inverse = np.linalg.inv(covariance(kernel, seen, seen) + own)
     left_out = inverse @ missed / np.diag(inverse)
@@ -229,7 +246,9 @@ def _width(
     calibration = base.calibration if base else (MEMORY_MARGIN if task.is_memory else TIME_MARGIN)
     steps = calibration.quantiles(corrected.distance[done], (P10, P90, P95)) * (corrected.spread[done] * left)[:, None]
     if task.is_memory:
-        level, asked = P95, left_out / np.maximum(steps[:, 2], 1e-3)
+        measured, lift = cells.measured[done], calibration.lift
+        over = lifted(measured, lift) - lifted(measured - left_out, lift)
+        level, asked = P95, over / np.maximum(steps[:, 2], 1e-3)
     else:
         level = P90 - P10
         asked = np.maximum(left_out / np.maximum(steps[:, 1], 1e-3), left_out / np.minimum(steps[:, 0], -1e-3))
@@ -244,7 +263,7 @@ def _take(corrected: Corrected, chosen: NDArray[Any]) -> Corrected:
     return Corrected(**{name: getattr(corrected, name)[chosen] for name in Corrected.__slots__})
 
 
-def _evenly(count: int, limit: int) -> NDArray[np.intp]:
+def evenly(count: int, limit: int) -> NDArray[np.intp]:
     """At most `limit` places, evenly spaced over the sorted cells."""
     if count <= limit:
         return np.arange(count)

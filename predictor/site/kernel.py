@@ -61,8 +61,9 @@ class Kernel:
 
 
 # The maximum of the marginal likelihood over the public sources of 20 configurations and more, each one's residuals
-# taken from a bundle that never saw it, and at most 100 of each. Memory of inference was measured by one
-# source alone, and takes those of training.
+# taken from a bundle that never saw it, and at most 100 of each (`tune.py`). Learning curves are judged with kernels
+# tuned without the source they are drawn for. Memory of inference was measured by one source alone, and takes those of
+# training.
 _TRAINING_MEMORY = Kernel(
     offset=0.105, habit=0.114, particular=0.104, size=0.383, doubt=0.486,
     habit_reach=3.84, model_reach=2.01, layout_reach=4.66, batch_reach=2.0, size_reach=1.20,

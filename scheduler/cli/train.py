@@ -35,6 +35,7 @@ def train(
     from predictor.architectures.catalogue import load_models  # noqa: PLC0415
     from predictor.bundle import save_bundle  # noqa: PLC0415
     from predictor.evaluation.scores import evaluate, score_table  # noqa: PLC0415
+    from predictor.evaluation.totals import memory_totals  # noqa: PLC0415
     from predictor.facts import datasets_dir  # noqa: PLC0415
     from predictor.hardware import load_gpu_types  # noqa: PLC0415
     from predictor.telemetry_files import read_telemetry  # noqa: PLC0415
@@ -51,7 +52,10 @@ def train(
         created=datetime.now(UTC).date().isoformat(),
         git_revision=git_revision(),
         base=None,
-        metrics={"held_out": [score.to_json() for score in scores]},
+        metrics={
+            "held_out": [score.to_json() for score in scores],
+            "memory": [total.to_json() for total in memory_totals(scores)],
+        },
     )
     save_bundle(bundle, out)
     head = (
