@@ -91,3 +91,35 @@ def slower(one: Observation) -> Observation:
     return replace(
         one, runtime_s=one.runtime_s and one.runtime_s * 2, step_time_s=one.step_time_s and one.step_time_s * 2
     )
+
+
+def test_many_names_are_one_voice() -> None:
+    """A flood under twenty names against two labs: with a voice for each name it would decide for both."""
+    seen, held_out = halves()
+    champion = train(seen, seed=7, created="2026-01-02", git_revision="abc", base=None)
+    challenger = train([slower(one) for one in seen], seed=7, created="2026-01-03", git_revision="abc", base=None)
+    honest, flood = held_out[:6], [slower(one) for one in held_out[6:]]
+    by_name = [f"{one.source}/{one.source}" for one in honest] + [f"flood/{row % 20}" for row in range(len(flood))]
+    as_many = [name.replace("/", " ") for name in by_name]
+    assert compare(champion, challenger, [*honest, *flood], contributors=as_many).p_value <= 0.05
+    found = compare(champion, challenger, [*honest, *flood], contributors=by_name)
+    assert not found.better
+    assert found.p_value > 0.05
+
+
+def test_who_is_hardly_held_out_objects_with_what_was_learned_from() -> None:
+    seen, held_out = halves()
+    champion = train(seen, seed=7, created="2026-01-02", git_revision="abc", base=None)
+    challenger = train([slower(one) for one in seen], seed=7, created="2026-01-03", git_revision="abc", base=None)
+    flood = [slower(one) for one in held_out]
+    assert compare(champion, challenger, flood).better
+    found = compare(
+        champion, challenger, flood, witnesses=seen[:12], witness_contributors=["small/one"] * 6 + ["small/two"] * 6
+    )
+    assert not found.better
+    assert "small" in found.worse_for
+    content = compare(
+        champion, challenger, flood, witnesses=[slower(one) for one in seen[:12]], witness_contributors=["small"] * 12
+    )
+    assert content.better, "witnesses for whom it is better change nothing"
+    assert content.configurations == compare(champion, challenger, flood).configurations
