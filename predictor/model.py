@@ -78,7 +78,8 @@ class Predictor:
                 yield places, ask([questions[place] for place in places])
 
     def explain(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
-        """Like `answer`, each forecast with its explanation; it costs as much again, and only those who ask pay it."""
+        """Like `answer`, each forecast with its explanation; it costs several times as much, which only those pay who
+        ask."""
         return explain_answers(
             questions,
             self.answer(questions, history),

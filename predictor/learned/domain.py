@@ -50,13 +50,20 @@ class Domain:
     def nearest(self, fixed: Floats, count: int) -> NDArray[np.intp]:
         """(n, at most count): the references nearest to each row (n, k), the nearest first."""
         scaled = np.round(fixed / self.scales, _DIGITS)
-        found = np.empty((len(fixed), min(count, len(self.references))), dtype=np.intp)
+        count = min(count, len(self.references))
+        considered = min(2 * count, len(self.references))
+        norms = (self.references**2).sum(axis=1)
+        near = np.empty((len(fixed), considered), dtype=np.intp)
         step = _rows_at_once(self.references)
         for start in range(0, len(fixed), step):
             rows = slice(start, start + step)
-            squared = ((scaled[rows, None, :] - self.references) ** 2).sum(axis=2)
-            found[rows] = squared.argsort(axis=1, kind="stable")[:, : found.shape[1]]
-        return found
+            squared = norms - 2.0 * scaled[rows] @ self.references.T
+            near[rows] = squared.argpartition(considered - 1, axis=1)[:, :considered]
+        near.sort(axis=1)
+        # as for `distance`: the product says who is near, the difference says in which order
+        squared = (self.apart(fixed, near) ** 2).sum(axis=2)
+        order = squared.argsort(axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(near, order, axis=1)
 
     def apart(self, fixed: Floats, references: NDArray[np.intp]) -> Floats:
         """(n, count, k): how far each row (n, k) is from its references (n, count), along each feature."""

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from predictor.errors import PythiaError
 from predictor.hardware import load_gpu_types
 from workers.measure.cases import ladders
 from workers.measure.devices import find_device
@@ -44,6 +45,8 @@ def main() -> int:
                 say=lambda line: print(line, file=sys.stderr, flush=True),
                 runner=run,
             )
+    except PythiaError as error:
+        return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{arguments.out} cannot be written: {error.strerror}")
     except KeyboardInterrupt:

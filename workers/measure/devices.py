@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from predictor.errors import UnknownGpuType
+import os
+
+from predictor.errors import PythiaError, UnknownGpuType
 from predictor.hardware import GpuCatalogue, GpuType
 from workers.measure.harness import Device
+
+BUSY_GIB = 1.5
+"""An idle card shows up to about one: what the driver keeps for itself, and a desktop."""
+
+
+class BusyGpu(PythiaError):
+    """Somebody else's memory would be measured with ours."""
+
+    code = "busy_gpu"
 
 
 def find_device(catalogue: GpuCatalogue, *, cpu: bool) -> Device:
@@ -38,6 +49,23 @@ def gpu_type_of(marketing_name: str, total_gib: float, catalogue: GpuCatalogue) 
     return min(named, key=score).name
 
 
+def first_visible(listed: str | None) -> int | str | None:
+    """The card that CUDA_VISIBLE_DEVICES puts first: its number on the bus, or its UUID; None where it hides all."""
+    if listed is None:
+        return 0
+    first = listed.split(",")[0].strip()
+    return (int(first) if first.isdecimal() else first) if first not in ("", "-1") else None
+
+
+def check_idle(used_gib: float, gpu_type: str) -> None:
+    """Refuse a card on which something else runs: the driver's reading is of all processes together."""
+    if used_gib > BUSY_GIB:
+        raise BusyGpu(
+            f"{used_gib:.1f} GiB of this {gpu_type} are in use already, and would be counted in every measurement; "
+            "stop what uses it, or name a free card with CUDA_VISIBLE_DEVICES"
+        )
+
+
 def _first_gpu(catalogue: GpuCatalogue) -> Device | None:
     import pynvml  # noqa: PLC0415 - a machine without the driver's library must still run the CPU smoke
 
@@ -46,10 +74,17 @@ def _first_gpu(catalogue: GpuCatalogue) -> Device | None:
     except pynvml.NVMLError:
         return None
     try:
-        if pynvml.nvmlDeviceGetCount() == 0:
+        wanted = first_visible(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        if wanted is None or pynvml.nvmlDeviceGetCount() == 0:
             return None
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        total_gib = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1024**3
-        return Device("cuda", gpu_type_of(str(pynvml.nvmlDeviceGetName(handle)), total_gib, catalogue), total_gib)
+        by = pynvml.nvmlDeviceGetHandleByIndex if isinstance(wanted, int) else pynvml.nvmlDeviceGetHandleByUUID
+        handle = by(wanted)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        total_gib = memory.total / 1024**3
+        gpu_type = gpu_type_of(str(pynvml.nvmlDeviceGetName(handle)), total_gib, catalogue)
+        check_idle(memory.used / 1024**3, gpu_type)
+        return Device("cuda", gpu_type, total_gib)
+    except pynvml.NVMLError as error:
+        raise UnknownGpuType(f"the driver does not show the card that was asked for: {error}") from None
     finally:
         pynvml.nvmlShutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from predictor.errors import PythiaError
 from workers.measure.cases import SECONDS_OF_A_CASE, Case, Ladder
 
 Runner = Callable[[Case, str, float], Mapping[str, Any]]
@@ -40,6 +42,12 @@ class Tally:
     already_known: int = 0
 
 
+class MeasuringEnded(PythiaError):
+    """The process that runs the cases is gone, and none of them can go on."""
+
+    code = "measuring_ended"
+
+
 class CaseServer:
     """Runs cases through `workers.measure.case`, one process for the imports and a fork of it for each case."""
 
@@ -52,7 +60,13 @@ class CaseServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore::FutureWarning"},
+            # CUDA puts the fastest card first unless told; the driver, which named the card, goes by the bus
+            env={
+                **os.environ,
+                "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+                "HF_HUB_OFFLINE": "1",
+                "PYTHONWARNINGS": "ignore::FutureWarning",
+            },
         )
         return self
 
@@ -67,11 +81,12 @@ class CaseServer:
         if process is None or process.stdin is None or process.stdout is None:
             raise RuntimeError("a CaseServer runs cases inside its `with` block")
         asked = {"family": case.shape.family, "workload": dict(case.workload), "device": device, "seconds": seconds}
-        process.stdin.write(json.dumps(asked) + "\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it ended before it was asked; that it says nothing tells
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
         said = process.stdout.readline()
         if not said:
-            raise RuntimeError(f"the measuring process ended with exit code {process.wait()}")
+            raise MeasuringEnded(f"the measuring process ended with exit code {process.wait()}")
         return dict(json.loads(said))
 
 

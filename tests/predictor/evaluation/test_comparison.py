@@ -10,6 +10,7 @@ import pytest
 from predictor.bundle import Bundle
 from predictor.errors import NotEnoughData
 from predictor.evaluation.comparison import compare
+from predictor.site.training import learn_site
 from predictor.telemetry import Observation
 from predictor.training import train
 from tests.predictor.observations import invented_world, observe, raw_custom
@@ -91,3 +92,39 @@ def slower(one: Observation) -> Observation:
     return replace(
         one, runtime_s=one.runtime_s and one.runtime_s * 2, step_time_s=one.step_time_s and one.step_time_s * 2
     )
+
+
+@cache
+def misled() -> Bundle:
+    """What learned the champion's world at half its speed."""
+    flood = [slower(one) for one in halves()[0]]
+    return learn_site(trained(), flood, seed=7, created="2026-01-03", git_revision="abc").bundle
+
+
+def test_many_names_are_one_voice() -> None:
+    """A flood under twenty names against a lab of which too little is held out to object: with a voice for each name
+    the flood would decide for both."""
+    _, held_out = halves()
+    honest = [one for one in held_out if one.runtime_s][:4]
+    flood = [slower(one) for one in held_out if one not in honest]
+    apart = ["lab"] * len(honest) + [f"flood {row % 20}" for row in range(len(flood))]
+    assert compare(trained(), misled(), [*honest, *flood], contributors=apart).better
+    one_voice = [name.replace(" ", "/") for name in apart]
+    found = compare(trained(), misled(), [*honest, *flood], contributors=one_voice)
+    assert not found.better
+    assert found.p_value > 0.05
+    assert found.worse_for == ()
+
+
+def test_who_is_hardly_held_out_objects_with_what_was_learned_from() -> None:
+    seen, held_out = halves()
+    flood, small = [slower(one) for one in held_out], seen[:12]
+    alone = compare(trained(), misled(), flood)
+    assert alone.better
+    names = ["small/one"] * 6 + ["small/two"] * 6
+    found = compare(trained(), misled(), flood, witnesses=small, witness_contributors=names)
+    assert not found.better
+    assert "small" in found.worse_for
+    pleased = [slower(one) for one in small]
+    content = compare(trained(), misled(), flood, witnesses=pleased, witness_contributors=names)
+    assert content == alone, "witnesses for whom it is better change nothing"

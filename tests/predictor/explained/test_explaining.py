@@ -147,6 +147,17 @@ def test_the_nearest_jobs_are_those_of_the_training_data_and_the_nearest_first()
                 assert math.sqrt(sum(part.apart**2 for part in one.differs)) <= one.distance + 1e-3
 
 
+def test_no_reference_is_nearer_than_those_that_are_named() -> None:
+    generator = np.random.default_rng(5)
+    rows = generator.normal(size=(300, 6))
+    domain = describe(rows, rows[:, :1], limit=200)
+    asked = generator.normal(size=(50, 6))
+    for row, named in zip(asked, domain.nearest(asked, 3), strict=True):
+        distances = np.sqrt(((np.round(row / domain.scales, 3) - domain.references) ** 2).sum(axis=1))
+        assert distances[named].tolist() == sorted(distances)[:3]
+    assert domain.nearest(asked, 500).shape == (50, 200)
+
+
 def test_a_job_of_the_training_data_is_its_own_neighbour_and_differs_in_nothing() -> None:
     seen = next(one for one in invented_world() if one.step_time_s)
     (_, why) = explained(Predictor(made()), [seen.question])[0]

@@ -209,10 +209,10 @@ def test_a_batch_of_the_same_tenant_that_contradicts_its_own_past_is_kept_out(en
 
 
 def test_learning_nothing_new_leaves_the_champion_and_its_proof(engine: sa.Engine) -> None:
-    imported(engine, [run(number) for number in range(60)])
+    imported(engine, [run(number) for number in range(80)])
     champion = done(engine)
     assert champion.promoted
-    absurd = [run(number, slow=500.0) | {"id": f"absurd-{number}"} for number in range(60, 64)]
+    absurd = [run(number, slow=500.0) | {"id": f"absurd-{number}"} for number in range(80, 84)]
     imported(engine, [one for one in absurd if not is_held_out(read_observation(one, MODELS, GPUS))])
     again = done(engine, NOW + timedelta(hours=1))
     assert (again.version, again.promoted) == (None, False)

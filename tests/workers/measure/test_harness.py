@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from predictor.architectures.catalogue import load_models
+from predictor.features import Task
 from predictor.hardware import load_gpu_types
+from predictor.learned.samples import every_sample
+from predictor.telemetry import read_observation
+from workers.measure import __main__ as command
 from workers.measure.cases import Case, Ladder, ladders
-from workers.measure.devices import gpu_type_of
-from workers.measure.harness import Device, Tally, measure, observation
+from workers.measure.devices import BUSY_GIB, BusyGpu, check_idle, first_visible, gpu_type_of
+from workers.measure.harness import CaseServer, Device, MeasuringEnded, Tally, measure, observation
 
 CARD = Device("cuda", "H200-SXM", 140.4)
 
@@ -124,3 +129,54 @@ def test_the_grid_is_the_same_for_a_seed_and_its_keys_are_unique() -> None:
 )
 def test_the_driver_s_name_for_a_card_finds_its_type(driver_says: str, gib: float, gpu_type: str) -> None:
     assert gpu_type_of(driver_says, gib, load_gpu_types()) == gpu_type
+
+
+@pytest.mark.parametrize(
+    ("listed", "first"),
+    [(None, 0), ("2,0", 2), (" 1 ", 1), ("GPU-8f2a, 1", "GPU-8f2a"), ("", None), ("-1", None)],
+)
+def test_the_card_that_is_measured_is_the_one_that_torch_calls_its_first(
+    listed: str | None, first: int | str | None
+) -> None:
+    assert first_visible(listed) == first
+
+
+def test_a_card_that_somebody_else_uses_is_refused() -> None:
+    check_idle(BUSY_GIB / 2, "L40S")
+    with pytest.raises(BusyGpu, match=r"20\.0 GiB of this L40S are in use already"):
+        check_idle(20.0, "L40S")
+
+
+def test_a_measuring_process_that_is_gone_is_one_sentence() -> None:
+    case = ladders(cpu=True, seed=1)[0].cases[0]
+    with CaseServer() as run:
+        process = run._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        with pytest.raises(MeasuringEnded, match="the measuring process ended"):
+            run(case, "cpu", 5.0)
+
+
+def test_a_card_that_cannot_be_measured_is_one_sentence_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def busy(*_: object, **__: object) -> Device:
+        raise BusyGpu("in use")
+
+    monkeypatch.setattr(command, "find_device", busy)
+    monkeypatch.setattr(command, "NEEDED", ())
+    monkeypatch.setattr("sys.argv", ["measure", "--out", str(tmp_path / "o.jsonl")])
+    assert command.main() == 2
+    assert capsys.readouterr().err == "pythia measure: in use\n"
+
+
+def test_a_smoke_run_is_marked_as_of_the_host_and_teaches_no_card(tmp_path: Path) -> None:
+    host = Device("cpu", "CPU", None)
+    gpu = FakeGpu(4)
+    measure(ladders(cpu=True, seed=1)[:4], host, tmp_path / "o.jsonl", minutes=9, say=lambda _: None, runner=gpu,
+            clock=gpu.clock)  # fmt: skip
+    measured = rows(tmp_path / "o.jsonl")
+    assert {row["gpu_type"] for row in measured} == {"CPU"}
+    read = [read_observation(row, load_models(), load_gpu_types()) for row in measured]
+    assert all(len(every_sample(task, read)) == 0 for task in Task)
