@@ -36,19 +36,21 @@ class Predictive:
     scale: Floats
     freedom: float
 
-    def quantiles(self, levels: Sequence[float]) -> Floats:
-        """(n, levels)."""
-        from scipy.special import stdtrit  # noqa: PLC0415 - 0.2 s at import, and only custom jobs need it
 
-        steps: Floats = stdtrit(self.freedom, np.asarray(levels, dtype=np.float64))
-        return self.centre[:, None] + self.scale[:, None] * steps
+def student_quantiles(centre: Floats, scale: Floats, freedom: Floats, levels: Sequence[float]) -> Floats:
+    """(n, levels): of Student t distributions, one a row."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - 0.2 s at import, and only custom jobs need it
 
-    def probability_below(self, value: Floats) -> Floats:
-        """P(the quantity <= value)."""
-        from scipy.special import stdtr  # noqa: PLC0415 - as above
+    steps: Floats = stdtrit(freedom[:, None], np.asarray(levels, dtype=np.float64))
+    return centre[:, None] + scale[:, None] * steps
 
-        below: Floats = stdtr(self.freedom, (value - self.centre) / self.scale)
-        return below
+
+def student_below(centre: Floats, scale: Floats, freedom: Floats, value: Floats) -> Floats:
+    """P(each quantity <= its value)."""
+    from scipy.special import stdtr  # noqa: PLC0415 - as above
+
+    below: Floats = stdtr(freedom, (value - centre) / scale)
+    return below
 
 
 def regress(opinion: Opinion, seen: Floats, measured: Floats, asked: Floats) -> Predictive:

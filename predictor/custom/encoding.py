@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from predictor.forecast import Question
-from predictor.gather import Floats
+from predictor.gather import Flags, Floats, distinct
 from predictor.hardware import GpuType
 from predictor.workload import CustomWorkload
 
 MAX_LEVELS = 12
 """Words kept per feature; one that says something new in every job (a name, a path) tells nothing."""
+
+Features = Mapping[str, float | str]
 
 GPU_COLUMNS = ("log matrix rate", "log bandwidth", "log gpu count", "accelerator")
 
@@ -36,13 +38,19 @@ class Number:
     low: float
     high: float
 
-    def encode(self, value: float | str | None) -> float:
-        """Zero at the centre; a job that does not say it is taken as usual."""
-        if not isinstance(value, int | float):
-            return 0.0
+    def encode(self, values: Floats) -> Floats:
+        """Zero at the centre; a job that does not say it (NaN) is taken as usual."""
         if self.logarithmic:
-            return math.log(max(float(value), self.low * 1e-3)) - self.centre
-        return (float(value) - self.centre) / self.scale
+            scaled = np.log(np.maximum(values, self.low * 1e-3)) - self.centre
+        else:
+            scaled = (values - self.centre) / self.scale
+        return np.where(np.isnan(values), 0.0, scaled)
+
+    def holds(self, values: Floats) -> Flags:
+        """Whether each value lies in what was seen, half as much again at either end; one that is not said does."""
+        margin = 0.5 * (abs(self.low) if self.logarithmic else self.high - self.low)
+        top = self.high * 1.5 if self.logarithmic else self.high + margin
+        return np.isnan(values) | ((values >= self.low - margin) & (values <= top))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +70,19 @@ class Encoding:
 
     def encode(self, questions: Sequence[Question]) -> Floats:
         """(n, columns)."""
-        cards: dict[int, tuple[float, float, float, float]] = {}
-        rows = []
-        for question in questions:
-            card = cards.get(id(question.gpu))
-            if card is None:
-                card = cards[id(question.gpu)] = self._card(question.gpu)
-            count = math.log(question.layout.gpu_count) - self.gpu_centre[2]
-            rows.append([*self._features(_features(question)), card[0], card[1], count, card[3]])
-        novelty = [self._novelty(_features(question)) for question in questions]
-        return np.column_stack([np.array(rows, dtype=np.float64).reshape(len(questions), -1), novelty])
+        features = [_features(question) for question in questions]
+        numbers = [number.encode(_said(number.name, features)) for number in self.numbers]
+        words = [column for name in self._words for column in self._columns(name, features)]
+        novelty = self._novelty(features)
+        return np.column_stack([*numbers, *words, self._cards(questions), novelty])
 
     def within(self, questions: Sequence[Question]) -> list[bool]:
         """True where every number lies in what was seen (half as much again at either end) and no word is new."""
-        return [self._novelty(features) == 0 and self._in_range(features) for features in map(_features, questions)]
+        features = [_features(question) for question in questions]
+        known = self._novelty(features) == 0.0
+        for number in self.numbers:
+            known &= number.holds(_said(number.name, features))
+        return [bool(one) for one in known]
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -92,9 +99,29 @@ class Encoding:
             gpu_centre=(rates[0], rates[1], rates[2], rates[3]),
         )
 
-    def _features(self, features: Mapping[str, float | str]) -> list[float]:
-        values = [number.encode(features.get(number.name)) for number in self.numbers]
-        return values + [float(features.get(name) == word) for name, word in self.levels]
+    @property
+    def _words(self) -> Mapping[str, Mapping[str, int]]:
+        """By feature, the words that have a column, numbered."""
+        words: dict[str, dict[str, int]] = {}
+        for name, word in self.levels:
+            known = words.setdefault(name, {})
+            known[word] = len(known)
+        return words
+
+    def _columns(self, name: str, features: Sequence[Features]) -> Floats:
+        """(words of the feature, n): 1 where the job says the word."""
+        known = self._words[name]
+        said = np.array([known.get(row.get(name), -1) for row in features], dtype=np.intp)  # type: ignore[arg-type]
+        columns: Floats = (said == np.arange(len(known))[:, None]).astype(np.float64)
+        return columns
+
+    def _cards(self, questions: Sequence[Question]) -> Floats:
+        """(n, GPU_COLUMNS)."""
+        cards = distinct([question.gpu for question in questions])
+        rows = np.array([self._card(gpu) for gpu in cards.objects]).reshape(-1, len(GPU_COLUMNS))[cards.place]
+        counts = np.array([question.layout.gpu_count for question in questions], dtype=np.float64)
+        rows[:, 2] = np.log(counts) - self.gpu_centre[2]
+        return rows
 
     def _card(self, gpu: GpuType) -> tuple[float, float, float, float]:
         rate, bandwidth, _, accelerator = card_numbers(gpu, 1)
@@ -107,23 +134,14 @@ class Encoding:
             accelerator - self.gpu_centre[3],
         )
 
-    def _novelty(self, features: Mapping[str, float | str]) -> float:
-        known_numbers = {number.name for number in self.numbers}
-        known_words = {name for name, _ in self.levels}
-        new_words = sum(
-            isinstance(value, str) and name in known_words and (name, value) not in self.levels
-            for name, value in features.items()
-        )
-        return float(new_words + sum(name not in features for name in known_numbers))
-
-    def _in_range(self, features: Mapping[str, float | str]) -> bool:
-        for number in self.numbers:
-            value = features.get(number.name)
-            margin = 0.5 * (abs(number.low) if number.logarithmic else number.high - number.low)
-            top = number.high * 1.5 if number.logarithmic else number.high + margin
-            if isinstance(value, int | float) and not number.low - margin <= value <= top:
-                return False
-        return True
+    def _novelty(self, features: Sequence[Features]) -> Floats:
+        """How many words of each job are new, and how many of the known numbers it does not give."""
+        novelty = np.zeros(len(features))
+        for name, known in self._words.items():
+            novelty += [isinstance(word := row.get(name), str) and word not in known for row in features]
+        for name in {number.name for number in self.numbers}:
+            novelty += [name not in row for row in features]
+        return novelty
 
 
 def learn_encoding(questions: Sequence[Question]) -> Encoding:
@@ -145,11 +163,17 @@ def card_numbers(gpu: GpuType, gpu_count: int) -> tuple[float, float, float, flo
     return math.log(rate), math.log(gpu.memory_bandwidth_gbs), math.log(gpu_count), float(gpu.is_accelerator)
 
 
-def _features(question: Question) -> Mapping[str, float | str]:
+def _said(name: str, features: Sequence[Features]) -> Floats:
+    """A numeric feature of each job; NaN where it gives none."""
+    values = (row.get(name) for row in features)
+    return np.array([value if isinstance(value, (int, float)) else math.nan for value in values], dtype=np.float64)
+
+
+def _features(question: Question) -> Features:
     return question.workload.feature_map if isinstance(question.workload, CustomWorkload) else {}
 
 
-def _number(name: str, features: Sequence[Mapping[str, float | str]]) -> Number | None:
+def _number(name: str, features: Sequence[Features]) -> Number | None:
     values = [float(value) for row in features if isinstance(value := row.get(name), int | float)]
     if not values:
         return None
@@ -166,7 +190,7 @@ def _number(name: str, features: Sequence[Mapping[str, float | str]]) -> Number 
     )
 
 
-def _levels(name: str, features: Sequence[Mapping[str, float | str]]) -> list[tuple[str, str]]:
+def _levels(name: str, features: Sequence[Features]) -> list[tuple[str, str]]:
     words = Counter(value for row in features if isinstance(value := row.get(name), str))
     # beyond a few jobs, a word per job is a name
     if len(words) > max(3, len(features) // 4):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.custom.bayes import Opinion, Predictive, regress
+from predictor.custom.bayes import Opinion, regress, student_below, student_quantiles
 from predictor.custom.encoding import GPU_COLUMNS, Encoding, learn_encoding
 from predictor.custom.kinds import KindModel, with_intercept
 from predictor.forecast import Question, Spread, Vram
@@ -95,32 +95,38 @@ def forecast_kind(
     familiar = encoding.within(questions) if timed or model else [False] * len(questions)
     basis = Basis.HISTORY if timed or model or weighed else Basis.STATED
     note = _note(len(seen), model)
+    runtimes, vrams = runtime.quantiles((0.1, 0.5, 0.9)), memory.quantiles((0.5, 0.95))
+    fits = memory.probability_below(np.array([question.gpu.usable_gib or math.nan for question in questions]))
     return [
         CustomForecast(
-            runtime_s=_spread(runtime, row),
-            peak_vram=(vram := _vram(memory, row)),
-            fit_probability=_fit(memory, row, question) if vram else None,
+            runtime_s=None if run is None else Spread(p10=run[0], p50=run[1], p90=run[2]),
+            peak_vram=None if vram is None else Vram(p50_gib=vram[0], p95_gib=vram[1]),
+            fit_probability=None if math.isnan(fit) else fit,
             basis=basis,
-            in_domain=familiar[row],
+            in_domain=known,
             assumptions=note,
         )
-        for row, question in enumerate(questions)
+        for run, vram, fit, known in zip(runtimes, vrams, fits, familiar, strict=True)
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """Logarithms of one quantity by question; NaN where there is nothing to say."""
+    """Student t of the logarithm of one quantity by question; NaN where there is nothing to say."""
 
     centre: Floats
     scale: Floats
     freedom: Floats
 
-    def at(self, row: int) -> Predictive | None:
-        if math.isnan(self.centre[row]):
-            return None
-        part = slice(row, row + 1)
-        return Predictive(centre=self.centre[part], scale=self.scale[part], freedom=float(self.freedom[row]))
+    def quantiles(self, levels: Sequence[float]) -> list[list[float] | None]:
+        """Of the quantity itself."""
+        found = np.exp(student_quantiles(self.centre, self.scale, self.freedom, levels)).tolist()
+        return [None if nothing else row for nothing, row in zip(np.isnan(self.centre).tolist(), found, strict=True)]
+
+    def probability_below(self, values: Floats) -> list[float]:
+        """P(the quantity <= each value)."""
+        below: list[float] = student_below(self.centre, self.scale, self.freedom, np.log(values)).tolist()
+        return below
 
 
 def _quantity(
@@ -139,38 +145,37 @@ def _quantity(
     # a bare statement holds wherever the job runs: without a measurement there is nothing to move from
     asked_rows = with_intercept(encoding.encode(questions)) if informed else np.ones((len(questions), 1))
     seen_rows = with_intercept(encoding.encode(seen_questions)) if seen else np.empty((0, asked_rows.shape[1]))
-    asked_base, per_job = _bases(questions, stated, model)
-    seen_base, _ = _bases(seen_questions, seen_stated, model)
+    asked_base, per_job = _bases(asked_rows, stated, model)
+    seen_base, _ = _bases(seen_rows, seen_stated, model)
     usual = float(measured.mean()) if len(measured) else math.nan
     asked_base = np.where(np.isnan(asked_base), usual, asked_base)
 
     estimate = _Estimate(*(np.full(len(questions), np.nan) for _ in range(3)))
     # an observation without a figure of its own is compared with the question's, which then needs a fit of its own
     own_fit = np.isnan(seen_base).any()
-    keys = list(zip(asked_base if own_fit else np.isnan(asked_base), per_job, strict=True))
-    for key in dict.fromkeys(keys):
-        rows = np.array([place for place, other in enumerate(keys) if other == key])
+    alike: dict[tuple[float, bool], list[int]] = {}
+    for place, key in enumerate(zip((asked_base if own_fit else np.isnan(asked_base)).tolist(), per_job, strict=True)):
+        alike.setdefault(key, []).append(place)
+    for (_, figure), rows in alike.items():
         if np.isnan(asked_base[rows[0]]):
             continue
         # a job that states nothing begins at what is usual, and so must all it is compared with: what they stated of
         # themselves says nothing of it
-        bases = np.where(np.isnan(seen_base) | (not key[1]), asked_base[rows[0]], seen_base)
-        opinion = _opinion(encoding, doubt, figure=bool(key[1]), model=model) if informed else _bare(doubt)
+        bases = np.where(np.isnan(seen_base) | (not figure), asked_base[rows[0]], seen_base)
+        opinion = _opinion(encoding, doubt, figure=figure, model=model) if informed else _bare(doubt)
         found = regress(opinion, seen_rows, measured - bases, asked_rows[rows])
         estimate.centre[rows] = found.centre + asked_base[rows]
         estimate.scale[rows], estimate.freedom[rows] = found.scale, found.freedom
     return estimate
 
 
-def _bases(
-    questions: Sequence[Question], stated: Sequence[float | None], model: KindModel | None
-) -> tuple[Floats, list[bool]]:
+def _bases(rows: Floats, stated: Sequence[float | None], model: KindModel | None) -> tuple[Floats, list[bool]]:
     """Logarithm of the opinion on each job (NaN without one), and whether it was made for that job."""
     known = np.array([math.nan if value is None else math.log(value) for value in stated])
-    if model and questions:
+    if model and len(rows):
         # measurements of others outweigh a guess, so the model comes before what the user said
-        known = model.log_runtime(questions)
-    return known, [not math.isnan(value) for value in known]
+        known = model.log_runtime_of(rows)
+    return known, (~np.isnan(known)).tolist()
 
 
 def _opinion(encoding: Encoding, doubt: _Doubt, *, figure: bool, model: KindModel | None) -> Opinion:
@@ -197,29 +202,6 @@ def _bare(doubt: _Doubt) -> Opinion:
 def _memory(observation: Observation) -> float | None:
     bound = observation.vram_lower_bound_gib
     return bound * _OVERFLOW if bound is not None else observation.peak_vram_gib
-
-
-def _spread(estimate: _Estimate, row: int) -> Spread | None:
-    found = estimate.at(row)
-    if found is None:
-        return None
-    low, middle, high = np.exp(found.quantiles((0.1, 0.5, 0.9)))[0]
-    return Spread(p10=float(low), p50=float(middle), p90=float(high))
-
-
-def _vram(estimate: _Estimate, row: int) -> Vram | None:
-    found = estimate.at(row)
-    if found is None:
-        return None
-    middle, high = np.exp(found.quantiles((0.5, 0.95)))[0]
-    return Vram(p50_gib=float(middle), p95_gib=float(high))
-
-
-def _fit(estimate: _Estimate, row: int, question: Question) -> float | None:
-    found = estimate.at(row)
-    if found is None or not question.gpu.usable_gib:
-        return None
-    return float(found.probability_below(np.log([question.gpu.usable_gib]))[0])
 
 
 def _note(seen: int, model: KindModel | None) -> tuple[str, ...]:

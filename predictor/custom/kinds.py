@@ -36,7 +36,10 @@ class KindModel:
 
     def log_runtime(self, questions: Sequence[Question]) -> Floats:
         """Logarithm of the seconds expected."""
-        rows = with_intercept(self.encoding.encode(questions))
+        return self.log_runtime_of(with_intercept(self.encoding.encode(questions)))
+
+    def log_runtime_of(self, rows: Floats) -> Floats:
+        """The same of jobs that are encoded already, with an intercept."""
         level: Floats = np.einsum("ij,j->i", rows, self.coefficients)
         return level + self.trees.predict(rows)
 

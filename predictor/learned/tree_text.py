@@ -80,10 +80,14 @@ def read_forest(text: str) -> Forest:
 
 
 def _line(block: str, name: str, default: str | None = None) -> str:
-    _, found, rest = block.partition(f"\n{name}=")
-    if not found and default is None:
-        raise KeyError(name)
-    return rest.partition("\n")[0] if found else str(default)
+    mark = f"\n{name}="
+    place = block.find(mark)
+    if place < 0:
+        if default is None:
+            raise KeyError(name)
+        return default
+    end = block.find("\n", place + 1)
+    return block[place + len(mark) : end if end >= 0 else len(block)]
 
 
 def _numbers(trees: list[str], name: str, kind: type[Any]) -> tuple[NDArray[Any], Ints]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.features import Task
-from predictor.gather import Floats
+from predictor.gather import Floats, distinct_rows
 
 _LAYOUT_NAMES = frozenset({
     "log tensor parallel", "log pipeline parallel", "log data parallel", "log expert parallel",
@@ -183,9 +183,18 @@ def _distinct(rows: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
     """The distinct rows and the place of each: a plan asks one workload, whose memory is the same on most cards."""
     if len(rows) < _FEW or not rows.shape[1]:
         return rows, None
-    as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
-    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
-    return (rows, None) if 2 * len(first) > len(rows) else (rows[first], place)
+    kinds = distinct_rows(rows)
+    return (rows, None) if 2 * len(kinds.first) > len(rows) else (rows[kinds.first], kinds.place)
+
+
+def alike(some: Points, others: Points) -> tuple[Floats, Floats]:
+    """(n, m): likeness of software and card, and of all that a layout fixes.
+
+    The second is the first times that of model and layout; a plan has few cards and few layouts, but many pairs.
+    """
+    behind = some.habits.shape[1]  # the first columns of `fixed`
+    habits = likeness(some.habits, others.habits)
+    return habits, habits * likeness(some.fixed[:, behind:], others.fixed[:, behind:])
 
 
 def covariance(kernel: Kernel, some: Points, others: Points) -> Floats:
@@ -204,11 +213,8 @@ def settleable(kernel: Kernel, some: Points, others: Points, sizes: Floats | flo
     A band that narrows by this narrows alike for all sizes, so that its upper end keeps their order.
     """
     within = kernel.particular**2 + kernel.size**2 * sizes * likeness(some.batch, others.batch)
-    return (
-        kernel.offset**2
-        + kernel.habit**2 * likeness(some.habits, others.habits)
-        + within * likeness(some.fixed, others.fixed)
-    )
+    habits, fixed = alike(some, others)
+    return kernel.offset**2 + kernel.habit**2 * habits + within * fixed
 
 
 def settleable_at_most(kernel: Kernel) -> float:

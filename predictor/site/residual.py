@@ -20,6 +20,7 @@ from predictor.learned.correction import BEYOND_KNOWN, LEAST_SAY, Corrected
 from predictor.site.kernel import (
     Kernel,
     Points,
+    alike,
     columns_of,
     likeness,
     points,
@@ -92,10 +93,9 @@ class Site:
 
     def _said(self, rows: Floats, asked: Points) -> Floats:
         k, known = self.kernel, self.known
-        alike = likeness(asked.fixed, known.fixed)
-        habits = likeness(asked.habits, known.habits)
-        flat = k.offset**2 * self.weights.sum() + (k.habit**2 * habits + k.particular**2 * alike) @ self.weights
-        pull = alike * likeness(asked.batch, known.batch) * (k.size**2 * self.weights)
+        habits, fixed = alike(asked, known)
+        flat = k.offset**2 * self.weights.sum() + (k.habit**2 * habits + k.particular**2 * fixed) @ self.weights
+        pull = fixed * likeness(asked.batch, known.batch) * (k.size**2 * self.weights)
         knots, reached = self._curve
         curve = knots + product(pull, reached)
         up = np.maximum.accumulate(curve, axis=1)
