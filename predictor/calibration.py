@@ -66,7 +66,7 @@ class Calibration:
         try:
             edges = np.asarray(raw["edges"], dtype=np.float64)
             table = np.asarray(raw["table"], dtype=np.float64)
-            lift = float(raw["lift"])  # type: ignore[arg-type]  # a wrong type is caught below
+            lift = float(raw.get("lift", 0.0))  # type: ignore[arg-type]  # absent in bundles that lifted nothing
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidBundle(f"a calibration table is unreadable ({error})") from None
         if edges.ndim != 1 or table.shape != (len(edges) + 1, len(LEVELS)) or not np.isfinite(table).all():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from predictor.answers import UNSEEN_MEMORY
 from predictor.bundle import load_bundle
 from predictor.forecast import Forecast, Question
 from predictor.hardware import load_gpu_types
@@ -186,7 +187,7 @@ def test_without_a_bundle_the_answer_is_arithmetic_with_its_margin() -> None:
     assert found.vram_breakdown is not None
     said = sum(getattr(found.vram_breakdown, name) for name in found.vram_breakdown.__dataclass_fields__)
     assert found.peak_vram.p50_gib == pytest.approx(said)
-    assert found.peak_vram.p95_gib == pytest.approx(1.38 * said, rel=0.01)
+    assert found.peak_vram.p95_gib == pytest.approx(1.38 * said + 1.5, rel=0.01)
 
 
 def test_what_is_like_the_training_data_is_in_domain_and_what_is_not_is_said_so() -> None:
@@ -200,6 +201,24 @@ def test_what_is_like_the_training_data_is_in_domain_and_what_is_not_is_said_so(
     assert far.peak_vram is not None
     assert near.peak_vram is not None
     assert far.peak_vram.p95_gib / far.peak_vram.p50_gib >= near.peak_vram.p95_gib / near.peak_vram.p50_gib
+
+
+def test_serving_like_what_was_timed_is_in_domain_and_its_memory_is_said_to_be_arithmetic() -> None:
+    served = serve("meta-llama/Llama-3.1-8B-Instruct", gpu="H100-SXM", max_batch_size=64, input_length=1000,
+                   output_length=1000, num_requests=1000, engine="vllm")  # fmt: skip
+    found = SHIPPED.forecast([served])[0]
+    bare = Predictor(None).forecast([served])[0]
+    assert (found.basis, found.in_domain) == (Basis.LEARNED, True)
+    assert UNSEEN_MEMORY in found.assumptions
+    assert found.peak_vram is not None
+    assert bare.peak_vram is not None
+    assert found.peak_vram.p95_gib / found.peak_vram.p50_gib >= 0.97 * bare.peak_vram.p95_gib / bare.peak_vram.p50_gib
+
+
+def test_fine_tuning_like_what_was_measured_assumes_nothing_of_its_memory() -> None:
+    usual = train("Qwen/Qwen2-7B", gpu="A100-80GB-SXM", method="lora", sequence_length=2048, micro_batch_size=1,
+                  gradient_checkpointing="full", lora_rank=64, metric=VramMetric.STATED)  # fmt: skip
+    assert UNSEEN_MEMORY not in SHIPPED.forecast([usual])[0].assumptions
 
 
 def test_the_shipped_bundle_is_small_and_names_its_sources() -> None:

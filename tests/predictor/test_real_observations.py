@@ -8,10 +8,14 @@ from typing import Any
 
 from predictor.architectures.catalogue import load_models
 from predictor.bundle import load_bundle
+from predictor.evaluation.scores import folds_of
+from predictor.features import Task
 from predictor.hardware import load_gpu_types
+from predictor.learned.folds import fold_ids
+from predictor.learned.samples import samples
 from predictor.lines import Facts, answer_lines
 from predictor.model import Predictor
-from tests.predictor.observations import real_folder
+from tests.predictor.observations import real_folder, real_observations
 
 
 def test_every_line_answers_in_order() -> None:
@@ -25,3 +29,17 @@ def test_every_line_answers_in_order() -> None:
         errors = [str(answer["error"]) for answer in answers if "error" in answer]
         assert all("more than global_batch_size" in error for error in errors), (file.name, errors)
         assert all(answer["runtime_s"]["p50"] > 0 for answer in answers if "error" not in answer)
+
+
+def test_the_shipped_scores_were_made_on_the_folds_of_these_observations() -> None:
+    manifest = load_bundle().manifest
+    scores = manifest.metrics["held_out"]
+    assert {score["task"] for score in scores} == set(Task)
+    for score in scores:
+        found = samples(Task(score["task"]), real_observations())
+        folds = folds_of(found, score["grouping"], seed=manifest.seed)
+        assert fold_ids(folds, found.ids) == score["folds"], (score["task"], score["grouping"])
+
+
+def test_nothing_that_ships_was_trained_on_what_is_kept_for_validation() -> None:
+    assert {source.name for source in load_bundle().manifest.sources}.isdisjoint({"trtllm_static"})
