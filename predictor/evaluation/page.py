@@ -28,7 +28,8 @@ h2 { font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid #c9d1db; paddi
 figure { margin: 1rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 1rem 0; }
 th, td { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e6eaef; vertical-align: top; }
-th { font-weight: 600; border-bottom: 1px solid #6b7a90; } .t { text-align: left; } td.t { max-width: 34rem; }
+th { font-weight: 600; border-bottom: 1px solid #6b7a90; } .t { text-align: left; }
+td { white-space: nowrap; } td.t { max-width: 34rem; white-space: normal; }
 .wide { overflow-x: auto; } .shipped { font-weight: 600; } nav a { margin-right: 1rem; }
 details { font-size: 12px; } summary { cursor: pointer; color: #6b7a90; } .features { columns: 3; }
 """

@@ -74,7 +74,7 @@ def _errors(report: Report) -> str | None:
     tasks = _tasks(report)
     if not tasks:
         return None
-    figure, axes = _panels(1, len(tasks), 3.1 * len(tasks), 2.2)
+    figure, axes = _panels(1, len(tasks), 3.1 * len(tasks), 2.4)
     for axis, task in zip(axes[0], tasks, strict=True):
         mine = [one for one in report.scores if one.task == task]
         places = np.arange(len(mine))
@@ -90,7 +90,7 @@ def _errors(report: Report) -> str | None:
         axis.margins(y=0.2)
         axis.set_xlabel("median error (%)")
         axis.set_title(_words(task))
-    axes[0][0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.08), ncols=2)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return _svg(figure)
 
 
@@ -131,7 +131,7 @@ def _calibration(report: Report) -> str | None:
     tasks = list(dict.fromkeys(one.task for one in report.levels))
     if not tasks:
         return None
-    figure, axes = _panels(1, len(tasks), 3.1 * len(tasks), 3.2)
+    figure, axes = _panels(1, len(tasks), 3.1 * len(tasks) + 1.2, 3.1)
     for axis, task in zip(axes[0], tasks, strict=True):
         mine = [one for one in report.levels if one.task == task]
         for place, grouping in enumerate(dict.fromkeys(one.grouping for one in mine)):
@@ -142,7 +142,7 @@ def _calibration(report: Report) -> str | None:
         axis.set_xlabel("nominal level of the quantile")
         axis.set_ylabel("share of measurements below it")
         axis.set_title(_words(task))
-    axes[0][0].legend(title="unseen", loc="upper left")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), title="unseen", loc="outside right center")
     return _svg(figure)
 
 
@@ -150,7 +150,7 @@ def _reliability(report: Report) -> str | None:
     kinds = list(dict.fromkeys((one.task, one.on) for one in report.reliability))
     if not kinds:
         return None
-    figure, axes = _panels(1, len(kinds), 3.1 * len(kinds), 3.2)
+    figure, axes = _panels(1, len(kinds), 3.1 * len(kinds) + 1.2, 3.1)
     for axis, (task, on) in zip(axes[0], kinds, strict=True):
         mine = [one for one in report.reliability if (one.task, one.on) == (task, on)]
         for place, grouping in enumerate(dict.fromkeys(one.grouping for one in mine)):
@@ -164,7 +164,7 @@ def _reliability(report: Report) -> str | None:
         axis.set_xlabel("stated probability of fitting")
         axis.set_ylabel("share that fitted")
         axis.set_title(f"{_words(task)}, {on}")
-    axes[0][0].legend(title="unseen", loc="upper left")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), title="unseen", loc="outside right center")
     return _svg(figure)
 
 

@@ -81,7 +81,7 @@ def _report(
     processes: int,
 ) -> Sequence[Score]:
     from predictor.evaluation.page import write_report  # noqa: PLC0415
-    from predictor.evaluation.pictures import pictures  # noqa: PLC0415
+    from predictor.evaluation.pictures import can_plot, pictures  # noqa: PLC0415
     from predictor.evaluation.report import make_report  # noqa: PLC0415
     from scheduler.revision import git_revision  # noqa: PLC0415
 
@@ -90,7 +90,9 @@ def _report(
             observations, seed=seed, created=datetime.now(UTC).date().isoformat(), git_revision=git_revision(),
             groupings=groupings, ablate=ablate, curve=curve, each=each, say=_progress,
         )  # fmt: skip
-    written = write_report(found, pictures(found), folder)
+    if not can_plot():
+        _progress("no plots: they need matplotlib")
+    written = write_report(found, pictures(found) if can_plot() else {}, folder)
     _progress(f"wrote {' and '.join(str(path) for path in written)}")
     return found.scores
 
