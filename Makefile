@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-predictor bench-placement bench-economics
+.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-placement bench-economics
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,15 @@ lock: ## Resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --no-annotate --quiet --output-file requirements.lock
 
-bench-predictor: $(READY) ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR)
+# The outside tools that the predictor is compared with; without them the benchmark says so and goes on.
+bench-tools: $(READY)
+	@test .venv-bench/.ready -nt benchmarks/requirements.txt || { \
+		echo "installing the tools to compare with into .venv-bench (once)"; \
+		$(PYTHON) -m venv --clear .venv-bench && .venv-bench/bin/python -m pip install --quiet \
+			--disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt && \
+		touch .venv-bench/.ready || { rm -rf .venv-bench; echo "they could not be installed: comparing without them"; }; }
+
+bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR)
 	@$(BIN)/python -m benchmarks.predictor $(ARGS)
 
 bench-placement: $(READY) ## Compare placements with brute force; time plans and submissions (ARGS="--seconds 60 --keep DIR")

@@ -1,4 +1,4 @@
-"""`make bench-predictor`: errors on held-out groups beside arithmetic alone, and how fast forecasts are.
+"""`make bench-predictor`: errors on held-out groups beside arithmetic and outside tools, and how fast forecasts are.
 
 The last line is one JSON object. Needs PYTHIA_OBSERVATIONS_DIR, a folder of observations.
 """
@@ -18,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.baselines import side_by_side, table
 from predictor.architectures.catalogue import load_models
 from predictor.bundle import Bundle, load_bundle
-from predictor.evaluation.scores import Score, evaluate, score_table
+from predictor.evaluation.report import make_report
+from predictor.evaluation.scores import Score, score_table
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layouts import sensible_layouts
@@ -62,9 +64,12 @@ def main() -> int:
     figures: dict[str, object] = {"observations": len(observations), "seed": SEED}
     figures |= speed(observations)
     print(f"Speed: {json.dumps(figures)}")
-    scores = evaluate(observations, seed=SEED)
-    print("\n".join(score_table(scores)))
-    figures["held_out"] = {f"{score.task} by {score.grouping}": errors(score) for score in scores}
+    found = make_report(observations, seed=SEED, created="", git_revision="", ablate=False, curve=False)
+    print("\n".join(score_table(found.scores)))
+    figures["held_out"] = {f"{score.task} by {score.grouping}": errors(score) for score in found.scores}
+    rows, notes = side_by_side(observations, found.judged)
+    print("\n".join([*table(rows), *notes]))
+    figures["baselines"] = [row.to_json() for row in rows]
     print(json.dumps(figures))
     return 0
 

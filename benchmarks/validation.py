@@ -85,7 +85,7 @@ def _median(values: Floats) -> float:
     return round(float(np.median(values)), 4) if len(values) else float("nan")
 
 
-def _mean(values: NDArray[np.bool_]) -> float:
+def _mean(values: NDArray[np.float64 | np.bool_]) -> float:
     return round(float(np.mean(values)), 4) if len(values) else float("nan")
 
 
