@@ -7,7 +7,7 @@ several machines, on the network between them, not on who sells it. Each is aske
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,18 @@ class Proposals:
     groups: Ints
     """Of each allowed lot, its group's place on the board."""
     board: Board
+
+    def on(self, inventory: Inventory) -> Proposals:
+        """The same candidates with what is held of the same stock at another time."""
+        return replace(self, inventory=inventory)
+
+    def lacking(self) -> bytes:
+        """The lots that have too few GPUs free now, and how many each has. More than enough is as good as enough: what
+        is free makes no other difference to a decision."""
+        stock = self.inventory.stock
+        free = self.inventory.free()[stock.lot_offer[self.places]]
+        short = np.flatnonzero(stock.lot_count[self.places] > free)
+        return np.concatenate([short, free[short]]).tobytes()
 
     @property
     def questions(self) -> tuple[Question, ...]:
