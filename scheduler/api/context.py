@@ -32,7 +32,7 @@ class ApiContext:
     clock: Callable[[], datetime] = utc_now
 
 
-def _context(request: Request) -> ApiContext:
+async def _context(request: Request) -> ApiContext:  # a plain function would wait for a thread of the pool
     return cast(ApiContext, request.app.state.context)
 
 

@@ -32,10 +32,11 @@ def decide_first(knowledge: Knowledge, spec: JobSpec, prospect: Prospect, *, now
         )  # fmt: skip
         return replace(known, view=view)
     decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
-    recurs = key is not None and isinstance(decision, Placement)
-    made = Decided(decision, describe(decision, spec, prospect, now), remembered=recurs)
-    if recurs:
-        knowledge.memory.decided.put(key, made)
+    view = describe(decision, spec, prospect, now)
+    if key is None or not isinstance(decision, Placement):
+        return Decided(decision, view)
+    made = Decided(decision, view, remembered=True)
+    knowledge.memory.keep(key, made)
     return made
 
 

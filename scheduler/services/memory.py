@@ -56,8 +56,8 @@ class Memory:
         """By everything that a decision depends on."""
         self.stored: Kept[tuple[Candidates, UUID]] = Kept(most_decisions)
         """The decision of a tenant's whose candidates these are in the database."""
-        self.shown: Kept[tuple[Candidates, bytes]] = Kept(most_decisions)
-        """Candidates as they are sent."""
+        self.shown: Kept[tuple[Candidates, bytes | None]] = Kept(most_decisions)
+        """The candidates of those decisions, as they are sent, once they were."""
         self._stock: tuple[Hashable, Stock, dict[str, int]] | None = None
         self._counting = threading.Lock()
         self.hits = 0
@@ -119,6 +119,11 @@ class Memory:
         """Keep a board's forecasts."""
         # the board is kept with them: its id is nobody else's as long as it is
         self._foresights.put(id(board), (board, foresight, model_version), len(board.questions))
+
+    def keep(self, key: Hashable, decided: Decided) -> None:
+        """Answer the next jobs that this decision follows from with it."""
+        self.decided.put(key, decided)
+        self.shown.put(id(decided.view.candidates), (decided.view.candidates, None))
 
     def count(self, known: bool) -> None:
         """Count a decision by whether its forecasts were known."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import AfterValidator
 
 from predictor.errors import PythiaError
-from scheduler.api import present
+from scheduler.api import answers, present
 from scheduler.api.context import ApiContext, Context, Tenant
 from scheduler.api.examples import JOB_SPECS
 from scheduler.api.problems import problem_of, responses
@@ -52,15 +52,11 @@ def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)],
     context: Context,
     tenant: Tenant,
-    response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> SubmittedOut:
+) -> Response:
     """Decide where a job runs and hand it on. 201 whatever was decided: a placement, a wait, or a refusal."""
     taken = _submit(context, tenant, spec, idempotency_key)
-    response.headers["Location"] = f"/v1/jobs/{taken.job.id}"
-    if taken.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return present.submitted(taken.job, taken.decision)
+    return answers.submitted(taken, context.knowledge.memory)
 
 
 def _submit(context: ApiContext, tenant: UUID, spec: JobSpec, key: str | None) -> Submitted:
