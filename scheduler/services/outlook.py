@@ -55,12 +55,12 @@ def read_inventory(engine: Engine, knowledge: Knowledge) -> tuple[Inventory, int
     """What is sold and held now, and its version; read as a whole only where the version is another."""
     with at_once(engine) as session:
         version, held = offers.glance(session)
-    known = knowledge.memory.inventory((engine.url, version), held)
+    known = knowledge.memory.inventory((engine, version), held)
     if known is not None:
         return known, version
     with reading(engine) as session:
         version, _ = offers.glance(session)
-        return knowledge.memory.take_stock((engine.url, version), offers.enabled(session)), version
+        return knowledge.memory.take_stock((engine, version), offers.enabled(session)), version
 
 
 def look_at_inventory(

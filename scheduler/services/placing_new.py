@@ -108,7 +108,7 @@ def _make(engine: Engine, memory: Memory, draft: Draft, chosen: Judged, own: dic
     # what was chosen was forecast
     assert chosen.forecast is not None and chosen.estimate is not None  # noqa: S101, PT018
     spec, view, job_id, decision_id = draft.spec, draft.decided.view, new_id(), new_id()
-    shelf = engine.url, draft.tenant_id, f"{made_at(decision_id):%Y-%m}", id(view.candidates)
+    shelf = engine, draft.tenant_id, f"{made_at(decision_id):%Y-%m}", id(view.candidates)
     kept = memory.stored.get(shelf)
     shared = own.get(shelf) if kept is None else kept[1]
     if shared is None:
