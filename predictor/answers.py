@@ -1,9 +1,9 @@
-"""Turn arrays into forecasts, one value object per question."""
+"""Turn arrays into forecasts: their figures as columns, and a value object of each that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from predictor.custom.kinds import KindModel
 from predictor.errors import NotEnoughData
 from predictor.footprint.parts import Footprint
 from predictor.forecast import Breakdown, Forecast, Question, Spread, Vram
+from predictor.forecasts import Figures, Forecasts, Rows
 from predictor.gather import Flags, Floats
 from predictor.quantiles import Bands
 from predictor.roofline.startup import inference_startup_s, training_startup_s
@@ -37,64 +38,64 @@ class Outlook:
     in_domain: Flags
 
 
+Quantiles = tuple[Floats, Floats, Floats]
+"""p10, p50 and p90."""
+
+
 def training_forecasts(
     questions: Sequence[Question], a: TrainingArithmetic, outlook: Outlook, version: str
-) -> list[Forecast]:
+) -> Forecasts:
     """Forecasts of training questions."""
     steps, tokens = a.columns.steps, a.columns.tokens_per_step
     low, middle, high = (np.exp(band) for band in (outlook.time.p10, outlook.time.p50, outlook.time.p90))
     time = a.time
-    return _forecasts(
-        questions,
-        outlook,
-        a.footprint,
-        step_times=_spreads(low, middle, high),
-        runtimes=_spreads(low * steps, middle * steps, high * steps),
-        rates=_spreads(tokens / high, tokens / middle, tokens / low),
-        startup=training_startup_s(a.columns),
-        batches=[None] * len(questions),
-        notes=_notes(questions, a.footprint.batch),
-        details=_details(
-            step_time_s=time.step_time_s,
-            compute_s=time.compute_s,
-            memory_s=time.memory_s,
-            communication_s=time.communication_s,
-            overhead_s=time.overhead_s,
-        ),
+    answers = _Answers(
+        questions=questions,
+        figures=_figures(a, outlook, (low * steps, middle * steps, high * steps), training_startup_s(a.columns)),
+        parts=_parts(a.footprint),
+        rates=(tokens / high, tokens / middle, tokens / low),
+        step_times=(low, middle, high),
+        batch=a.footprint.batch,
+        says_batch=False,
+        details={
+            "step_time_s": time.step_time_s,
+            "compute_s": time.compute_s,
+            "memory_s": time.memory_s,
+            "communication_s": time.communication_s,
+            "overhead_s": time.overhead_s,
+        },
         version=version,
     )
+    return Forecasts(answers.figures, answers.forecasts)
 
 
 def inference_forecasts(
     questions: Sequence[Question], a: InferenceArithmetic, outlook: Outlook, version: str
-) -> list[Forecast]:
+) -> Forecasts:
     """Forecasts of inference questions."""
     tokens = a.columns.requests * a.columns.output
     low, middle, high = (np.exp(band) for band in (outlook.time.p10, outlook.time.p50, outlook.time.p90))
-    rates = _spreads(tokens / high, tokens / middle, tokens / low)
     time = a.time
-    batches = [int(batch) for batch in a.batch.tolist()]
-    return _forecasts(
-        questions,
-        outlook,
-        a.footprint,
-        step_times=[None] * len(questions),
-        runtimes=_spreads(low, middle, high),
-        rates=[rate if rate.p50 > 0 else None for rate in rates],  # a job that only reads prompts generates nothing
-        startup=inference_startup_s(a.columns),
-        batches=batches,
-        notes=_notes(questions, a.footprint.batch),
-        details=_details(
-            runtime_s=time.runtime_s,
-            prefill_s=time.prefill_s,
-            decode_s=time.decode_s,
-            compute_s=time.compute_s,
-            memory_s=time.memory_s,
-            communication_s=time.communication_s,
-            overhead_s=time.overhead_s,
-        ),
+    answers = _Answers(
+        questions=questions,
+        figures=_figures(a, outlook, (low, middle, high), inference_startup_s(a.columns)),
+        parts=_parts(a.footprint),
+        rates=(tokens / high, tokens / middle, tokens / low),
+        step_times=None,
+        batch=a.batch,
+        says_batch=True,
+        details={
+            "runtime_s": time.runtime_s,
+            "prefill_s": time.prefill_s,
+            "decode_s": time.decode_s,
+            "compute_s": time.compute_s,
+            "memory_s": time.memory_s,
+            "communication_s": time.communication_s,
+            "overhead_s": time.overhead_s,
+        },
         version=version,
     )
+    return Forecasts(answers.figures, answers.forecasts)
 
 
 def custom_answers(
@@ -146,75 +147,86 @@ def kind_of(question: Question) -> str:
     return question.workload.kind
 
 
-def _forecasts(
-    questions: Sequence[Question],
-    outlook: Outlook,
-    footprint: Footprint,
-    *,
-    step_times: Sequence[Spread | None],
-    runtimes: Sequence[Spread | None],
-    rates: Sequence[Spread | None],
-    startup: Floats,
-    batches: Sequence[int | None],
-    notes: Sequence[tuple[str, ...]],
-    details: Sequence[Mapping[str, float]],
-    version: str,
-) -> list[Forecast]:
-    p50, p95 = np.exp(outlook.memory.p50).tolist(), np.exp(outlook.memory.p95).tolist()
-    fit = outlook.fit.tolist()
-    learned, in_domain = outlook.learned.tolist(), outlook.in_domain.tolist()
-    starts = startup.tolist()
-    parts = zip(*(getattr(footprint, name).tolist() for name in _PARTS), strict=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answers:
+    """Forecasts of questions of one kind, as arrays."""
+
+    questions: Sequence[Question]
+    figures: Figures
+    parts: Mapping[str, Floats]
+    """Of the memory breakdown."""
+    rates: Quantiles
+    step_times: Quantiles | None
+    batch: Floats
+    says_batch: bool
+    details: Mapping[str, Floats]
+    version: str
+
+    def forecasts(self, rows: Rows) -> list[Forecast]:
+        """The value objects of some rows."""
+        f = self.figures
+        p50, p95, fit, startup, batch, learned, in_domain = (
+            column[rows].tolist()
+            for column in (
+                f.vram_p50_gib, f.vram_p95_gib, f.fit_probability, f.startup_s, self.batch, f.learned, f.in_domain
+            )
+        )  # fmt: skip
+        runtimes = _spreads((f.runtime_p10_s, f.runtime_p50_s, f.runtime_p90_s), rows)
+        rates, step_times = _spreads(self.rates, rows), _spreads(self.step_times, rows)
+        parts, details = _named(self.parts, rows), _named(self.details, rows)
+        return [
+            Forecast(
+                gpu_type=question.gpu.name,
+                layout=question.layout,
+                peak_vram=Vram(p50_gib=p50[row], p95_gib=p95[row]),
+                usable_vram_gib=question.gpu.usable_gib,
+                fit_probability=fit[row],
+                vram_breakdown=Breakdown(**parts[row]),
+                tokens_per_second=rates[row],
+                step_time_s=step_times[row],
+                runtime_s=runtimes[row],
+                startup_s=startup[row],
+                max_batch_size=int(batch[row]) if self.says_batch else None,
+                basis=Basis.LEARNED if learned[row] else Basis.ARITHMETIC,
+                in_domain=in_domain[row],
+                assumptions=(*question.workload.assumptions, *arithmetic_assumptions(question, batch[row])),
+                model_version=self.version,
+                details=details[row],
+            )
+            for row, question in enumerate(self.questions[place] for place in rows.tolist())
+        ]
+
+
+def _figures(a: TrainingArithmetic | InferenceArithmetic, outlook: Outlook, run: Quantiles, startup: Floats) -> Figures:
+    return Figures(
+        startup_s=startup,
+        runtime_p10_s=run[0],
+        runtime_p50_s=run[1],
+        runtime_p90_s=run[2],
+        vram_p50_gib=np.exp(outlook.memory.p50),
+        vram_p95_gib=np.exp(outlook.memory.p95),
+        fit_probability=outlook.fit,
+        usable_vram_gib=a.columns.gpu.usable_gib,
+        weights_gib=a.footprint.weights,
+        in_domain=outlook.in_domain,
+        learned=outlook.learned,
+    )
+
+
+def _parts(footprint: Footprint) -> Mapping[str, Floats]:
+    return {field.name: getattr(footprint, field.name) for field in fields(Breakdown)}
+
+
+def _spreads(quantiles: Quantiles | None, rows: Rows) -> list[Spread | None]:
+    """None where there is no such quantity: a job that only reads prompts generates no tokens."""
+    if quantiles is None:
+        return [None] * len(rows)
     return [
-        Forecast(
-            gpu_type=question.gpu.name,
-            layout=question.layout,
-            peak_vram=Vram(p50_gib=p50[row], p95_gib=p95[row]),
-            usable_vram_gib=question.gpu.usable_gib,
-            fit_probability=fit[row],
-            vram_breakdown=Breakdown(
-                weights=part[0],
-                gradients=part[1],
-                optimizer=part[2],
-                activations=part[3],
-                kv_cache=part[4],
-                overhead=part[5],
-            ),
-            tokens_per_second=rates[row],
-            step_time_s=step_times[row],
-            runtime_s=runtimes[row],
-            startup_s=starts[row],
-            max_batch_size=batches[row],
-            basis=Basis.LEARNED if learned[row] else Basis.ARITHMETIC,
-            in_domain=in_domain[row],
-            assumptions=notes[row],
-            model_version=version,
-            details=details[row],
-        )
-        for row, (question, part) in enumerate(zip(questions, parts, strict=True))
+        Spread(p10=p10, p50=p50, p90=p90) if p50 > 0.0 else None
+        for p10, p50, p90 in zip(*(quantile[rows].tolist() for quantile in quantiles), strict=True)
     ]
 
 
-_PARTS = ("weights", "gradients", "optimizer", "activations", "kv_cache", "overhead")
-
-
-def _spreads(low: Floats, middle: Floats, high: Floats) -> list[Spread]:
-    return [
-        Spread(p10=p10, p50=p50, p90=p90)
-        for p10, p50, p90 in zip(low.tolist(), middle.tolist(), high.tolist(), strict=True)
-    ]
-
-
-def _details(**columns: Floats) -> list[Mapping[str, float]]:
-    names = tuple(columns)
-    return [
-        dict(zip(names, cells, strict=True))
-        for cells in zip(*(column.tolist() for column in columns.values()), strict=True)
-    ]
-
-
-def _notes(questions: Sequence[Question], batch: Floats) -> list[tuple[str, ...]]:
-    return [
-        (*question.workload.assumptions, *arithmetic_assumptions(question, size))
-        for question, size in zip(questions, batch.tolist(), strict=True)
-    ]
+def _named(columns: Mapping[str, Floats], rows: Rows) -> list[dict[str, float]]:
+    cells = zip(*(column[rows].tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in cells]

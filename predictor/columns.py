@@ -14,7 +14,7 @@ import numpy as np
 from predictor.errors import InvalidWorkload
 from predictor.fact_columns import GpuColumns, LayoutColumns, ModelColumns, gpu_columns, layout_columns, model_columns
 from predictor.forecast import Question
-from predictor.gather import Flags, Floats, as_columns, gather, per_row
+from predictor.gather import Flags, Floats, as_columns, distinct, gather
 from predictor.roofline.pace import (
     NEW_CARD_YEAR,
     ServingPaceColumns,
@@ -176,8 +176,9 @@ class InferenceColumns:
 
 def training_columns(questions: Sequence[Question]) -> TrainingColumns:
     """Columns of questions whose workloads are all TrainingWorkload."""
-    workloads = [question.workload for question in questions if isinstance(question.workload, TrainingWorkload)]
-    _check_kind(workloads, questions, "training")
+    of_kind = [question.workload for question in questions if isinstance(question.workload, TrainingWorkload)]
+    _check_kind(of_kind, questions, "training")
+    workloads = distinct(of_kind)
     numbers: dict[str, object] = {}
     gpu = gpu_columns([question.gpu for question in questions])
     layout = layout_columns(questions, gpu)
@@ -188,7 +189,7 @@ def training_columns(questions: Sequence[Question]) -> TrainingColumns:
     steps = np.where(said["num_steps"] > 0, said["num_steps"], np.maximum(1.0, np.ceil(samples / sequences)))
     numbers |= said
     numbers |= {
-        "model": model_columns([workload.architecture for workload in workloads]),
+        "model": model_columns(workloads.each(lambda workload: workload.architecture)),
         "gpu": gpu,
         "layout": layout,
         "pace": as_columns(TrainingPaceColumns, gather(workloads, training_pace)),
@@ -204,8 +205,9 @@ def training_columns(questions: Sequence[Question]) -> TrainingColumns:
 
 def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
     """Columns of questions whose workloads are all InferenceWorkload."""
-    workloads = [question.workload for question in questions if isinstance(question.workload, InferenceWorkload)]
-    _check_kind(workloads, questions, "inference")
+    of_kind = [question.workload for question in questions if isinstance(question.workload, InferenceWorkload)]
+    _check_kind(of_kind, questions, "inference")
+    workloads = distinct(of_kind)
     gpu = gpu_columns([question.gpu for question in questions])
     said = gather(workloads, inference_numbers)
     pace = gather(workloads, serving_pace)
@@ -214,7 +216,7 @@ def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
         pace = {name: np.where(new, on_new[name], pace[name]) for name in pace}
     numbers: dict[str, object] = dict(said)
     numbers |= {
-        "model": model_columns([workload.architecture for workload in workloads]),
+        "model": model_columns(workloads.each(lambda workload: workload.architecture)),
         "gpu": gpu,
         "layout": layout_columns(questions, gpu),
         "pace": as_columns(ServingPaceColumns, pace),
@@ -225,7 +227,8 @@ def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
 
 
 def _metrics(questions: Sequence[Question]) -> Floats:
-    return per_row((METRIC_CODES[question.vram_metric] for question in questions), len(questions))
+    metrics = distinct([question.vram_metric for question in questions])
+    return gather(metrics, lambda metric: {"code": METRIC_CODES[metric]})["code"]
 
 
 def _check_kind(workloads: Sequence[object], questions: Sequence[Question], kind: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictor.architectures.architecture import Architecture
 from predictor.forecast import Question
-from predictor.gather import Flags, Floats, as_columns, gather, per_row
+from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather, per_row
 from predictor.hardware import GpuType
 from predictor.layout import Layout
 from predictor.words import Sharding
@@ -148,29 +148,28 @@ class LayoutColumns:
     """Between two GPUs of one machine, one direction: NVLink where the card has it, else PCIe."""
 
 
-def model_columns(architectures: Sequence[Architecture]) -> ModelColumns:
+def model_columns(architectures: Distinct[Architecture]) -> ModelColumns:
     """One row per architecture given."""
     return as_columns(ModelColumns, gather(architectures, _model))
 
 
 def gpu_columns(gpus: Sequence[GpuType]) -> GpuColumns:
     """One row per GPU type given."""
-    return as_columns(GpuColumns, gather(gpus, _gpu))
+    return as_columns(GpuColumns, gather(distinct(gpus), _gpu))
 
 
 def layout_columns(questions: Sequence[Question], gpu: GpuColumns) -> LayoutColumns:
     """One row per question; ``gpu`` are the columns of the same questions."""
     n = len(questions)
-    numbers: dict[str, object] = dict(gather([question.layout for question in questions], _layout))
+    split = gather(distinct([question.layout for question in questions]), _layout)
     node_gpus = per_row((question.node_gpus for question in questions), n)
     said = per_row((question.interconnect_gbps or 0.0 for question in questions), n)
-    gpus = per_row((question.layout.gpu_count for question in questions), n)
     return as_columns(
         LayoutColumns,
-        numbers
+        split
         | {
             "node_gpus": node_gpus,
-            "nodes": np.ceil(gpus / node_gpus),
+            "nodes": np.ceil(split["gpus"] / node_gpus),
             "domain_gpus": np.maximum(node_gpus, gpu.rack_gpus),
             "interconnect_gbs": np.where(said > 0, said, _usual_interconnect_gbps(gpu, node_gpus)) / 8.0,
             "link_gbs": np.where(gpu.nvlink_gbs > 0, gpu.nvlink_gbs / 2.0, gpu.pcie_gbs),

@@ -6,7 +6,7 @@ the bundle does not cover keeps its arithmetic, with documented margins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from predictor.calibration import Calibration
 from predictor.errors import NotEnoughData
 from predictor.features import Task
 from predictor.forecast import Forecast, Question
+from predictor.forecasts import Forecasts, joined, listed
 from predictor.gather import Floats
 from predictor.learned.correction import Corrected, uncorrected
 from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, bands, fit_probability
@@ -40,21 +41,31 @@ class Predictor:
         self._sites = dict(bundle.sites) if bundle else {}
         self.version = bundle.version if bundle else ARITHMETIC_VERSION
 
-    def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Forecast]:
+    def forecast(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> Forecasts:
         """One forecast per question, in order; `history` holds past custom jobs of any kinds, oldest first.
 
         Raises NotEnoughData for a custom job of which nothing is known.
         """
-        forecasts: list[Forecast] = []
-        for answer in self.answer(questions, history):
-            if isinstance(answer, NotEnoughData):
-                raise answer
-            forecasts.append(answer)
-        return forecasts
+        parts: list[tuple[list[int], Forecasts]] = []
+        for places, answers in self._by_kind(questions, history):
+            if not isinstance(answers, Forecasts):
+                answers = listed([_or_raise(answer) for answer in answers])  # noqa: PLW2901
+            if len(places) == len(questions):
+                return answers
+            parts.append((places, answers))
+        return joined(parts, len(questions))
 
     def answer(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
         """Like `forecast`, with the refusal of one question in its own place."""
-        answers: dict[int, Answer] = {}
+        found: dict[int, Answer] = {}
+        for places, answers in self._by_kind(questions, history):
+            found.update(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(questions))]
+
+    def _by_kind(
+        self, questions: Sequence[Question], history: Sequence[Observation] | None
+    ) -> Iterator[tuple[list[int], Sequence[Answer]]]:
+        """The questions of each kind of work, by their places, and the answers to them."""
         asking: tuple[tuple[type, Callable[[list[Question]], Sequence[Answer]]], ...] = (
             (TrainingWorkload, self._training),
             (InferenceWorkload, self._inference),
@@ -63,15 +74,14 @@ class Predictor:
         for kind, ask in asking:
             places = [place for place, question in enumerate(questions) if isinstance(question.workload, kind)]
             if places:
-                answers.update(zip(places, ask([questions[place] for place in places]), strict=True))
-        return [answers[place] for place in range(len(questions))]
+                yield places, ask([questions[place] for place in places])
 
-    def _training(self, questions: list[Question]) -> Sequence[Answer]:
+    def _training(self, questions: list[Question]) -> Forecasts:
         arithmetic = training_arithmetic(questions)
         outlook = self._outlook(Task.TRAINING_MEMORY, Task.TRAINING_TIME, arithmetic, arithmetic.time.step_time_s)
         return training_forecasts(questions, arithmetic, outlook, self.version)
 
-    def _inference(self, questions: list[Question]) -> Sequence[Answer]:
+    def _inference(self, questions: list[Question]) -> Forecasts:
         arithmetic = inference_arithmetic(questions)
         outlook = self._outlook(Task.INFERENCE_MEMORY, Task.INFERENCE_TIME, arithmetic, arithmetic.time.runtime_s)
         return inference_forecasts(questions, arithmetic, outlook, self.version)
@@ -106,6 +116,12 @@ class Predictor:
         if correction is not None:
             corrected, calibration = correction.correct(rows), correction.calibration
         return (site.refine(rows, corrected) if site else corrected), calibration
+
+
+def _or_raise(answer: Answer) -> Forecast:
+    if isinstance(answer, NotEnoughData):
+        raise answer
+    return answer
 
 
 @cache

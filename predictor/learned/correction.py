@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from predictor.calibration import Calibration
 from predictor.errors import InvalidBundle
 from predictor.features import Task
-from predictor.gather import Flags, Floats
+from predictor.gather import Flags, Floats, distinct_rows
 from predictor.learned.domain import Domain
 from predictor.learned.trees import Trees
 
@@ -73,14 +72,6 @@ class Corrected:
     in_domain: Flags
 
 
-def _distinct(rows: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The first of each group of equal rows, and each row's group: a layout's memory is the same on many cards."""
-    width = rows.dtype.itemsize * rows.shape[1]
-    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, width))).ravel()
-    _, first, place = np.unique(whole, return_index=True, return_inverse=True)
-    return first, place
-
-
 def uncorrected(count: int) -> Corrected:
     """The correction of questions about a task that nothing was learned about."""
     none, no = np.zeros(count), np.zeros(count, dtype=bool)
@@ -131,9 +122,9 @@ class Correction:
 
     def correct(self, rows: Floats) -> Corrected:
         """`rows` are the features of the task, one line per question."""
-        first, place = _distinct(rows)
-        once = self._correct(rows[first])
-        return Corrected(**{name: getattr(once, name)[place] for name in Corrected.__slots__})
+        kinds = distinct_rows(rows)  # a layout's memory is the same on many cards
+        once = self._correct(rows[kinds.first])
+        return Corrected(**{name: getattr(once, name)[kinds.place] for name in Corrected.__slots__})
 
     def _correct(self, rows: Floats) -> Corrected:
         table = self.task.features
@@ -142,7 +133,7 @@ class Correction:
         near, far = self.particulars.trust.at(distance), self.habits.trust.at(distance)
         # the shares depend on fixed features alone, and the trees never fall along the growing ones: so neither
         # does their product, and a forecast keeps the order of its arithmetic
-        shift = far * self.habits.trees.predict(rows[:, table.habits]) + near * self.particulars.trees.predict(rows)
+        shift = far * _habitual(self.habits.trees, rows[:, table.habits]) + near * self.particulars.trees.predict(rows)
         return Corrected(
             shift=shift,
             distance=distance,
@@ -199,3 +190,9 @@ class Correction:
         if not fits:
             raise InvalidBundle(f"the bundle's {task} does not fit its own features")
         return correction
+
+
+def _habitual(trees: Trees, rows: Floats) -> Floats:
+    """Whatever the layout, a card under one software has the same habits."""
+    kinds = distinct_rows(rows)
+    return trees.predict(rows[kinds.first])[kinds.place]

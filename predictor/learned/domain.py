@@ -39,15 +39,26 @@ class Domain:
     def distance(self, fixed: Floats) -> Floats:
         """Euclidean distance of each row (n, k) to the nearest reference, in units of the scales."""
         scaled = np.round(fixed / self.scales, _DIGITS)
-        nearest = np.empty(len(fixed), dtype=np.intp)
-        norms = (self.references**2).sum(axis=1)
-        step = _rows_at_once(self.references)
-        for start in range(0, len(fixed), step):
-            rows = slice(start, start + step)
-            nearest[rows] = (norms - 2.0 * scaled[rows] @ self.references.T).argmin(axis=1)
+        nearest = self._nearest(scaled)
         # the product says who is nearest; the distance itself must not depend on who else is asked, to the last bit
         apart: Floats = np.sqrt(((scaled - self.references[nearest]) ** 2).sum(axis=1)).round(_DIGITS)
         return apart
+
+    def _nearest(self, scaled: Floats) -> NDArray[np.intp]:
+        """The place of the nearest reference to each row."""
+        if not len(scaled):
+            return np.empty(0, dtype=np.intp)
+        # a plan asks one model on many cards: how far each reference is by what all rows share is counted once
+        alike = (scaled == scaled[0]).all(axis=0)
+        apart = ((self.references[:, alike] - scaled[0, alike]) ** 2).sum(axis=1)
+        others, own = self.references[:, ~alike], scaled[:, ~alike]
+        norms = apart + (others**2).sum(axis=1)
+        nearest = np.empty(len(scaled), dtype=np.intp)
+        step = _rows_at_once(others)
+        for start in range(0, len(scaled), step):
+            rows = slice(start, start + step)
+            nearest[rows] = (norms - 2.0 * own[rows] @ others.T).argmin(axis=1)
+        return nearest
 
     def beyond(self, growing: Floats) -> Floats:
         """How far the sizes of each row (n, j) are above the largest seen, in natural logarithms, summed."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from predictor.forecast import Question
-from predictor.gather import Floats, as_columns, gather
+from predictor.gather import Floats, as_columns, distinct, gather
 from predictor.workload import Software, Workload
 
 UNSAID = 0.0
@@ -72,7 +72,7 @@ class SoftwareColumns:
 
 def software_columns(questions: Sequence[Question]) -> SoftwareColumns:
     """The software of each question."""
-    return as_columns(SoftwareColumns, gather([question.workload for question in questions], _numbers))
+    return as_columns(SoftwareColumns, gather(distinct([question.workload for question in questions]), _numbers))
 
 
 def _numbers(workload: Workload) -> dict[str, float]:

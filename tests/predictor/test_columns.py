@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from predictor.columns import inference_columns, training_columns
 from predictor.errors import InvalidWorkload
-from predictor.gather import gather
+from predictor.gather import distinct, gather
 from predictor.layout import Layout
 from predictor.workload import TrainingWorkload
 from predictor.workloads.lora import lora_parameters
@@ -29,7 +29,7 @@ def test_each_distinct_object_is_read_once_and_rows_keep_their_order() -> None:
         return {"size": thing.size, "double": 2 * thing.size}
 
     one, two = Thing(1.0), Thing(2.0)
-    arrays = gather([two, one, two, two, one], read)
+    arrays = gather(distinct([two, one, two, two, one]), read)
 
     assert reads == [2.0, 1.0]
     assert arrays["size"].tolist() == [2.0, 1.0, 2.0, 2.0, 1.0]
