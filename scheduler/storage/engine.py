@@ -18,6 +18,7 @@ def make_engine(database_url: str, *, pool_size: int = 4) -> Engine:
         database_url,
         pool_size=pool_size,
         max_overflow=4,
+        pool_use_lifo=True,  # the one used last has its statements prepared and its caches warm
         pool_pre_ping=True,  # the server may have been restarted since the last use
         connect_args={
             "connect_timeout": 10,
