@@ -79,12 +79,11 @@ def _submissions(seconds: float, directory: Path) -> dict[str, object]:
         new = submit_for(seconds, specs, at)
         _print("never seen", new)
         again = recurring(specs, DISTINCT)
-        for _ in range(1):
-            submit_for(min(seconds, 10), again, at)
+        submit_for(min(seconds, 10), again, at)  # each of them once, before it recurs
         known = submit_for(seconds, again, at)
         _print(f"{DISTINCT} recurring", known)
         taken, batch_s = batch_seconds(list(islice(again, BATCH)), at)
-        print(f"POST /v1/jobs:batch: {taken:,} jobs in {batch_s:.2f} s")
+        print(f"POST /v1/jobs:batch: {taken:,} jobs in {batch_s:.2f} s ({taken / batch_s:.0f} jobs/s)")
     return {
         **_load(new), "distinct_workloads": new.jobs, "cache_hits": new.remembered,
         "recurring": {**_load(known), "distinct_workloads": DISTINCT, "cache_hits": known.remembered,
@@ -101,12 +100,16 @@ def _load(load: Load) -> dict[str, object]:
         "submit_p99_ms": round(percentile(load.latencies_ms, 99), 1),
         "decisions": load.kinds,
         "cpu_s": {name: round(value, 1) for name, value in load.cpu_s.items()},
+        "cpu_ms_per_job": {name: round(1000 * value / load.jobs, 2) for name, value in load.cpu_s.items()},
     }
 
 
 def _print(name: str, load: Load) -> None:
     p50, p99 = (percentile(load.latencies_ms, percent) for percent in (50, 99))
-    cpu = ", ".join(f"{who} {value / load.seconds:.2f}" for who, value in load.cpu_s.items())
+    cpu = ", ".join(
+        f"{who} {value / load.seconds:.2f} ({1000 * value / load.jobs:.1f} ms a job)"
+        for who, value in load.cpu_s.items()
+    )
     print(f"{name:>15}: {load.jobs / load.seconds:6.1f} jobs/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms; "
           f"forecasts known for {100 * load.remembered / load.jobs:.0f} %; cores used: {cpu}")  # fmt: skip
 

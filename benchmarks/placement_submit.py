@@ -181,7 +181,7 @@ def submit_for(seconds: float, specs: Iterator[dict[str, Any]], at: Installation
 
 def batch_seconds(specs: Sequence[dict[str, Any]], at: Installation) -> tuple[int, float]:
     """How many of a batch's jobs were taken, and how long that took."""
-    connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=300)
+    connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=900)
     began = time.perf_counter()
     text = at.request(connection, "/v1/jobs:batch", json.dumps(list(specs)).encode())
     return int(json.loads(text)["accepted"]), time.perf_counter() - began

@@ -18,6 +18,7 @@ from scheduler.api.app import create_app
 from scheduler.api.context import ApiContext
 from scheduler.broker import Broker, broker_for
 from scheduler.dispatch import CeleryDispatcher
+from scheduler.heap import settle
 from scheduler.logs import configure_logs
 from scheduler.services import relay
 from scheduler.services.champion import champion_predictor
@@ -62,8 +63,10 @@ def broker_answers(broker: Broker) -> bool:
 
 def run_api(settings: Settings) -> None:
     """Serve HTTP until told to stop."""
+    app = make_app(settings)
+    settle()
     uvicorn.run(
-        make_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

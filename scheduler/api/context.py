@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from scheduler.services.api_keys import authenticate
+from scheduler.services.api_keys import KnownKeys
 from scheduler.services.knowledge import Knowledge
 from scheduler.storage.engine import Engine
 
@@ -30,9 +31,10 @@ class ApiContext:
     broker_answers: Callable[[], bool]
     """Whether a doorbell could be sent now."""
     clock: Callable[[], datetime] = utc_now
+    keys: KnownKeys = field(default_factory=KnownKeys)
 
 
-def _context(request: Request) -> ApiContext:
+async def _context(request: Request) -> ApiContext:  # a plain function would wait for a thread of the pool
     return cast(ApiContext, request.app.state.context)
 
 
@@ -41,8 +43,10 @@ Context = Annotated[ApiContext, Depends(_context)]
 _bearer = HTTPBearer(auto_error=False, description="The key that `pythia up` shows once")
 
 
-def _tenant(context: Context, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> UUID:
-    return authenticate(context.engine, sent.credentials if sent else None)
+async def _tenant(context: Context, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> UUID:
+    key = sent.credentials if sent else None
+    known = context.keys.tenant_of(key)
+    return await run_in_threadpool(context.keys.look_up, context.engine, key) if known is None else known
 
 
 Tenant = Annotated[UUID, Depends(_tenant)]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from scheduler.api.schemas.common import usd
-from scheduler.api.schemas.decisions import CandidateOut, CostOut, DecisionOut, FallbackOut
+from scheduler.api.schemas.decisions import CandidateOut, DecisionOut, FallbackOut
 from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, LogChunkOut, SubmittedOut
 from scheduler.api.schemas.offers import OfferOut
 from scheduler.api.schemas.tenants import QueueOut
@@ -18,12 +18,12 @@ from scheduler.storage.views import AttemptView, CandidateView, DecisionView, Ev
 
 def job_summary(job: JobView) -> JobSummary:
     """A line of a list."""
-    return JobSummary(**_summary(job))
+    return JobSummary(**summary_fields(job))
 
 
 def job(view: JobView, queue: QueueOut | None = None) -> JobOut:
     """A whole job, and where it waits."""
-    return JobOut(**_summary(view), spec=dict(view.spec), queue=queue)
+    return JobOut(**summary_fields(view), spec=dict(view.spec), queue=queue)
 
 
 def queue(place: QueuePlace, now: datetime) -> QueueOut:
@@ -40,10 +40,11 @@ def queue(place: QueuePlace, now: datetime) -> QueueOut:
 
 def submitted(view: JobView, made: DecisionView) -> SubmittedOut:
     """A job just taken, with the decision made for it."""
-    return SubmittedOut(**_summary(view), spec=dict(view.spec), decision=decision(made))
+    return SubmittedOut(**summary_fields(view), spec=dict(view.spec), decision=decision(made))
 
 
-def _summary(job: JobView) -> dict[str, Any]:
+def summary_fields(job: JobView) -> dict[str, Any]:
+    """What every form of a job begins with."""
     return {
         "id": job.id,
         "name": job.name,
@@ -62,29 +63,35 @@ def _summary(job: JobView) -> dict[str, Any]:
 
 def decision(view: DecisionView, fallback: Fallback | None = None, trained_on: int | None = None) -> DecisionOut:
     """A decision with its candidates."""
-    return DecisionOut(
-        id=view.id,
-        job_id=view.job_id,
-        number=view.number,
-        kind=view.kind,
-        reason=view.reason,
-        objective=view.objective,
-        spec=dict(view.spec),
-        model_version=view.model_version,
-        model_observations=trained_on,
-        in_domain=view.in_domain,
-        candidates_considered=view.candidates_considered,
-        rejected_by_reason=dict(view.rejected_by_reason),
-        price_date=view.price_date,
-        inventory_version=view.inventory_version,
-        naive_choice=None if view.naive_choice is None else dict(view.naive_choice),
-        naive_cost_usd=usd(view.naive_cost_micros),
-        assignment=None if view.assignment is None else dict(view.assignment),
-        prediction_ms=view.prediction_ms,
-        decided_at=view.decided_at,
-        if_out_of_memory=None if fallback is None else _fallback(fallback),
-        candidates=[candidate(one) for one in view.candidates],
-    )
+    after = None if fallback is None else _fallback(fallback)
+    fields = decision_fields(view) | {"model_observations": trained_on, "if_out_of_memory": after}
+    return DecisionOut(**fields, candidates=[candidate(one) for one in view.candidates])
+
+
+def decision_fields(view: DecisionView) -> dict[str, Any]:
+    """All of a stored decision but its candidates, in the order in which it is sent."""
+    return {
+        "id": view.id,
+        "job_id": view.job_id,
+        "number": view.number,
+        "kind": view.kind,
+        "reason": view.reason,
+        "objective": view.objective,
+        "spec": dict(view.spec),
+        "model_version": view.model_version,
+        "model_observations": None,
+        "in_domain": view.in_domain,
+        "candidates_considered": view.candidates_considered,
+        "rejected_by_reason": dict(view.rejected_by_reason),
+        "price_date": view.price_date,
+        "inventory_version": view.inventory_version,
+        "naive_choice": None if view.naive_choice is None else dict(view.naive_choice),
+        "naive_cost_usd": usd(view.naive_cost_micros),
+        "assignment": None if view.assignment is None else dict(view.assignment),
+        "prediction_ms": view.prediction_ms,
+        "decided_at": view.decided_at,
+        "if_out_of_memory": None,
+    }
 
 
 def _fallback(after: Fallback) -> FallbackOut:
@@ -100,35 +107,39 @@ def _fallback(after: Fallback) -> FallbackOut:
 
 def candidate(view: CandidateView) -> CandidateOut:
     """One candidate."""
-    return CandidateOut(
-        rank=view.rank,
-        offer_id=view.offer_id,
-        provider=view.provider,
-        region=view.region,
-        country=view.country,
-        gpu_type=view.gpu_type,
-        gpu_count=view.gpu_count,
-        layout=dict(view.layout),
-        spot=view.spot,
-        usd_per_hour=None if view.reason == Code.NO_PRICE else usd(view.micros_per_gpu_hour * view.gpu_count),
-        price_date=view.price_date,
-        provision_s=view.provision_s,
-        forecast=None if view.forecast is None else dict(view.forecast),
-        fit_probability=view.fit_probability,
-        cost_usd=_cost(view),
-        verdict=view.verdict,
-        reason=view.reason,
-        reason_number=view.reason_number,
-        reason_text=view.reason_text,
-    )
+    return CandidateOut(**candidate_fields(view))
 
 
-def _cost(view: CandidateView) -> CostOut | None:
+def candidate_fields(view: CandidateView) -> dict[str, Any]:
+    """One candidate, in the order in which it is sent."""
+    return {
+        "rank": view.rank,
+        "offer_id": view.offer_id,
+        "provider": view.provider,
+        "region": view.region,
+        "country": view.country,
+        "gpu_type": view.gpu_type,
+        "gpu_count": view.gpu_count,
+        "layout": view.layout,
+        "spot": view.spot,
+        "usd_per_hour": None if view.reason == Code.NO_PRICE else usd(view.micros_per_gpu_hour * view.gpu_count),
+        "price_date": view.price_date,
+        "provision_s": view.provision_s,
+        "forecast": view.forecast,
+        "fit_probability": view.fit_probability,
+        "cost_usd": _cost(view),
+        "verdict": view.verdict,
+        "reason": view.reason,
+        "reason_number": view.reason_number,
+        "reason_text": view.reason_text,
+    }
+
+
+def _cost(view: CandidateView) -> dict[str, str | None] | None:
     figures = (view.cost_p50_micros, view.cost_p90_micros, view.expected_cost_micros)
     if None in figures:
         return None
-    p50, p90, expected = (cast(str, usd(figure)) for figure in figures)
-    return CostOut(p50=p50, p90=p90, expected=expected)
+    return dict(zip(("p50", "p90", "expected"), map(usd, figures), strict=True))
 
 
 def attempt(view: AttemptView) -> AttemptOut:

@@ -7,7 +7,8 @@ several machines, on the network between them, not on who sells it. Each is aske
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,15 +35,44 @@ class Cell:
     """Places in `Board.questions`."""
 
 
+class Seat(NamedTuple):
+    """Where a workload can be asked for: what a question says beside it."""
+
+    gpu: GpuType
+    layout: Layout
+    node_gpus: int
+    interconnect_gbps: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A board without its workload; many workloads share one."""
+
+    cells: tuple[tuple[Cell, ...], ...]
+    """Of each group."""
+    seats: tuple[Seat, ...]
+    """Each distinct one once."""
+    question: Ints
+    """The seat of each option: a cell taken for one of the variants that its GPU type may mean."""
+    cell: Ints
+    """The cell of each option, counted through all groups."""
+    first: Ints
+    """Where each group's cells begin, and at the end the number of cells."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Board:
     """What a workload can be asked on some groups of lots: each group's cells, each distinct question once."""
 
     workload: Workload
     groups: tuple[Group, ...]
-    cells: tuple[tuple[Cell, ...], ...]
-    """Of each group."""
+    shape: Shape
     questions: tuple[Question, ...]
+
+    @property
+    def cells(self) -> tuple[tuple[Cell, ...], ...]:
+        """Of each group."""
+        return self.shape.cells
 
 
 class Lot(NamedTuple):
@@ -68,6 +98,18 @@ class Proposals:
     """Of each allowed lot, its group's place on the board."""
     board: Board
 
+    def on(self, inventory: Inventory) -> Proposals:
+        """The same candidates with what is held of the same stock at another time."""
+        return replace(self, inventory=inventory)
+
+    def lacking(self) -> bytes:
+        """The lots that have too few GPUs free now, and how many each has. More than enough is as good as enough: what
+        is free makes no other difference to a decision."""
+        stock = self.inventory.stock
+        free = self.inventory.free()[stock.lot_offer[self.places]]
+        short = np.flatnonzero(stock.lot_count[self.places] > free)
+        return np.concatenate([short, free[short]]).tobytes()
+
     @property
     def questions(self) -> tuple[Question, ...]:
         """What is to be forecast."""
@@ -88,9 +130,44 @@ LayOut = Callable[[Workload, Sequence[Group], GpuCatalogue, Layout | None], Boar
 
 def lay_out(workload: Workload, groups: Sequence[Group], gpus: GpuCatalogue, fixed: Layout | None) -> Board:
     """The board of a workload: the layout that its user fixed, or those that make sense on each group."""
-    made = _Board(workload, gpus, fixed)
-    cells = tuple(made.cells(group) for group in groups)
-    return Board(workload, tuple(groups), cells, tuple(made.questions))
+    sizes = dict.fromkeys((group.gpu_count, group.node_gpus) for group in groups)
+    layouts = tuple((size, _layouts(workload, *size) if fixed is None else (fixed,)) for size in sizes)
+    shape = _shape(tuple(groups), layouts, gpus)
+    questions = tuple(
+        Question(workload=workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link)
+        for gpu, layout, node, link in shape.seats
+    )
+    return Board(workload, tuple(groups), shape, questions)
+
+
+def _layouts(workload: Workload, count: int, node: int) -> tuple[Layout, ...]:
+    if isinstance(workload, CustomWorkload):
+        return (Layout(gpu_count=count, data_parallel=count),)
+    return sensible_layouts(workload, count, node_gpus=node)
+
+
+@lru_cache(maxsize=256)
+def _shape(
+    groups: tuple[Group, ...], layouts: tuple[tuple[tuple[int, int], tuple[Layout, ...]], ...], gpus: GpuCatalogue
+) -> Shape:
+    # workloads differ in more ways than the layouts that make sense for them
+    layouts_of = dict(layouts)
+    seats: dict[Seat, int] = {}
+    cells: list[tuple[Cell, ...]] = []
+    for group in groups:
+        variants, node, link = gpus.variants(group.gpu_type), group.node_gpus, group.interconnect_gbps
+        cells.append(tuple(
+            Cell(layout, tuple(seats.setdefault(Seat(gpu, layout, node, link), len(seats)) for gpu in variants))
+            for layout in layouts_of[group.gpu_count, node]
+        ))  # fmt: skip
+    flat = [cell for of_group in cells for cell in of_group]
+    return Shape(
+        cells=tuple(cells),
+        seats=tuple(seats),
+        question=np.array([place for cell in flat for place in cell.questions], dtype=np.int64),
+        cell=np.repeat(np.arange(len(flat)), [len(cell.questions) for cell in flat]),
+        first=np.cumsum([0, *map(len, cells)], dtype=np.int64),
+    )
 
 
 def enumerate_candidates(
@@ -116,43 +193,3 @@ def enumerate_candidates(
     groups = np.searchsorted(used, stock.lot_group[places])
     board = lay_out(workload, [stock.groups[group] for group in used.tolist()], gpus, rules.fixed_layout)
     return Proposals(inventory=inventory, rules=rules, near=near, places=places, groups=groups, board=board)
-
-
-@dataclass(slots=True)
-class _Board:
-    """Hands out places for questions, each distinct one once."""
-
-    workload: Workload
-    gpus: GpuCatalogue
-    fixed: Layout | None
-    questions: list[Question] = field(default_factory=list)
-    _question_at: dict[tuple[str, Layout, int, float | None], int] = field(default_factory=dict)
-    _layouts_of: dict[tuple[int, int], Sequence[Layout]] = field(default_factory=dict)
-
-    def cells(self, group: Group) -> tuple[Cell, ...]:
-        variants = self.gpus.variants(group.gpu_type)
-        return tuple(
-            Cell(layout, tuple(self._question(gpu, layout, group) for gpu in variants))
-            for layout in self._layouts(group.gpu_count, group.node_gpus)
-        )
-
-    def _layouts(self, count: int, node: int) -> Sequence[Layout]:
-        if self.fixed is not None:
-            return (self.fixed,)
-        if (count, node) not in self._layouts_of:
-            self._layouts_of[count, node] = (
-                (Layout(gpu_count=count, data_parallel=count),)
-                if isinstance(self.workload, CustomWorkload)
-                else sensible_layouts(self.workload, count, node_gpus=node)
-            )
-        return self._layouts_of[count, node]
-
-    def _question(self, gpu: GpuType, layout: Layout, group: Group) -> int:
-        node, link = group.node_gpus, group.interconnect_gbps
-        key = (gpu.name, layout, node, link)
-        if key not in self._question_at:
-            self._question_at[key] = len(self.questions)
-            self.questions.append(
-                Question(workload=self.workload, gpu=gpu, layout=layout, node_gpus=node, interconnect_gbps=link)
-            )
-        return self._question_at[key]

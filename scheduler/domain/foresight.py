@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from predictor.forecast import Forecast
+from predictor.forecasts import figures_of
 from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.candidates import Board
 
@@ -41,27 +41,29 @@ class Foresight:
 
 def foresee(board: Board, forecasts: Sequence[Forecast]) -> Foresight:
     """Read the forecasts, one for each question of the board in its order."""
-    sizes = [len(cells) for cells in board.cells]
-    cells = [cell for group in board.cells for cell in group]
-    question = [place for cell in cells for place in cell.questions]
-    numbers = np.array([_numbers(forecast) for forecast in forecasts], dtype=np.float64).reshape(-1, 9)[question]
+    figures, shape = figures_of(forecasts), board.shape
+    row = shape.question
+    run = (figures.runtime_p10_s, figures.runtime_p50_s, figures.runtime_p90_s)
     # a quantile of zero would have no logarithm; nothing runs for less than a microsecond
-    times = np.maximum(np.where(np.isnan(numbers[:, 1:4]), 1.0, numbers[:, 1:4]), 1e-6)
+    p10, p50, p90 = (np.maximum(np.where(np.isnan(figure), 1.0, figure), 1e-6)[row] for figure in run)
+    usable, known = figures.usable_vram_gib, ~np.isnan(figures.vram_p50_gib)
+    fit = np.where(np.isnan(figures.fit_probability), figures.vram_p95_gib <= usable, figures.fit_probability)
     return Foresight(
         forecasts=forecasts,
-        question=np.array(question, dtype=np.int64),
-        cell=np.repeat(np.arange(len(cells)), [len(cell.questions) for cell in cells]),
-        first=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        startup_s=numbers[:, 0],
-        p10_s=times[:, 0],
-        p50_s=times[:, 1],
-        p90_s=times[:, 2],
-        timed=~np.isnan(numbers[:, 2]),
-        vram_p50_gib=numbers[:, 4],
-        vram_p95_gib=numbers[:, 5],
-        fit=numbers[:, 6],
-        usable_gib=numbers[:, 7],
-        holds_weights=numbers[:, 8] > 0,
+        question=row,
+        cell=shape.cell,
+        first=shape.first,
+        startup_s=figures.startup_s[row],
+        p10_s=p10,
+        p50_s=p50,
+        p90_s=p90,
+        timed=~np.isnan(figures.runtime_p50_s)[row],
+        vram_p50_gib=figures.vram_p50_gib[row],
+        vram_p95_gib=figures.vram_p95_gib[row],
+        fit=np.where(known, fit, np.nan)[row],
+        usable_gib=usable[row],
+        # without weights or device memory nothing speaks against it; a comparison with NaN is false
+        holds_weights=(~(figures.weights_gib > usable) | (usable == 0))[row],
     )
 
 
@@ -69,18 +71,3 @@ def holds_weights(forecast: Forecast) -> bool:
     """Whether the weights alone are no larger than the card's memory: all that a catalogue can tell."""
     parts, usable = forecast.vram_breakdown, forecast.usable_vram_gib
     return parts is None or usable is None or parts.weights <= usable
-
-
-def _numbers(forecast: Forecast) -> tuple[float, ...]:
-    run, vram, usable = forecast.runtime_s, forecast.peak_vram, forecast.usable_vram_gib or 0.0
-    fit = forecast.fit_probability
-    if vram is not None and fit is None:
-        fit = 1.0 if vram.p95_gib <= usable else 0.0
-    return (
-        forecast.startup_s,
-        *((math.nan,) * 3 if run is None else (run.p10, run.p50, run.p90)),
-        *((math.nan,) * 2 if vram is None else (vram.p50_gib, vram.p95_gib)),
-        math.nan if fit is None or vram is None else fit,
-        usable,
-        float(holds_weights(forecast)),
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from predictor.forecast import Forecast
 from scheduler.domain.arrays import Ints
 from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Estimate, Judged
@@ -21,32 +24,60 @@ def list_candidates(outlook: Outlook, table: Table, order: Ints, objective: Obje
     kinds = proposals.inventory.stock.lot_kind[table.lot[order]]
     shown, firsts = np.unique(kinds, return_index=True)
     winner = int(order[0]) if len(order) and table.nearness[order[0]] == FEASIBLE else None
-    rows = order[np.sort(firsts)].tolist()
-    listed = [judged(outlook, table, row, _verdict(outlook, table, row, winner, objective)) for row in rows]
-    return (*listed, *_ruled_out(proposals, shown))
+    rows = order[np.sort(firsts)]
+    outlook.forecasts(table.cell[rows])  # made for all of them at once, and kept: the verdicts ask one by one
+    verdicts = [_verdict(outlook, table, row, winner, objective) for row in rows.tolist()]
+    return (*_judged(outlook, table, rows, verdicts), *_ruled_out(proposals, shown))
 
 
 def judged(outlook: Outlook, table: Table, row: int, verdict: Verdict) -> Judged:
     """A candidate as a value."""
-    lot, cell, costs = _lot(outlook, table, row), outlook.cell(int(table.cell[row])), table.costs
-    estimate = Estimate(
-        use_p50_s=float(costs.use_p50_s[row]),
-        use_p90_s=float(costs.use_p90_s[row]),
-        p50_micros=int(costs.p50_micros[row]),
-        p90_micros=int(costs.p90_micros[row]),
-        expected_micros=int(costs.expected_micros[row]),
-    )
+    (one,) = _judged(outlook, table, np.array([row]), [verdict])
+    return one
+
+
+def _judged(outlook: Outlook, table: Table, rows: Ints, verdicts: Sequence[Verdict]) -> list[Judged]:
+    """Candidates as values: every column is read once for all of them."""
+    costs, stock, cells = table.costs, outlook.proposals.inventory.stock, table.cell[rows]
+    estimates = zip(
+        costs.use_p50_s[rows].tolist(), costs.use_p90_s[rows].tolist(), costs.p50_micros[rows].tolist(),
+        costs.p90_micros[rows].tolist(), costs.expected_micros[rows].tolist(), strict=True,
+    )  # fmt: skip
+    if outlook.tried:  # in words and numbers as `judge_fit` says
+        fits = [outlook.cell(cell).fit.probability for cell in cells.tolist()]
+    else:
+        fits = outlook.fit[cells].tolist()
+    return [
+        _value(stock.lot(lot), forecast, fit, estimate, verdict)
+        for lot, forecast, fit, estimate, verdict in zip(
+            table.lot[rows].tolist(), outlook.forecasts(cells), fits, estimates, verdicts, strict=True
+        )
+    ]
+
+
+def _value(
+    lot: Lot, forecast: Forecast, fit: float, estimate: tuple[float, float, int, int, int], verdict: Verdict
+) -> Judged:
+    use_p50_s, use_p90_s, p50_micros, p90_micros, expected_micros = estimate
     return Judged(
         offer=lot.offer,
         gpu_count=lot.gpu_count,
-        layout=cell.forecast.layout,
+        layout=forecast.layout,
         spot=lot.spot,
         micros_per_gpu_hour=lot.micros_per_gpu_hour,
-        forecast=cell.forecast,
-        fit_probability=cell.fit.probability,
-        estimate=None if cell.forecast.runtime_s is None else estimate,
+        forecast=forecast,
+        fit_probability=fit,
+        estimate=None
+        if forecast.runtime_s is None
+        else Estimate(
+            use_p50_s=use_p50_s,
+            use_p90_s=use_p90_s,
+            p50_micros=p50_micros,
+            p90_micros=p90_micros,
+            expected_micros=expected_micros,
+        ),
         verdict=verdict,
-        variant_assumed=cell.variant_assumed,
+        variant_assumed=None if forecast.gpu_type == lot.offer.gpu_type else forecast.gpu_type,
     )
 
 

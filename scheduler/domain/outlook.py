@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from predictor.forecast import Forecast
+from predictor.forecasts import Forecasts
 from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.candidates import Cell, Proposals
 from scheduler.domain.cost import MAX_SECONDS
@@ -60,18 +61,29 @@ class Outlook:
     p90_s: Floats
     timed: Flags
     """Whether the cell has a run time at all; where not, its times are 1 and mean nothing."""
-    oom_probability: Floats
+    fit: Floats
+    """The probability that it fits."""
     headroom: Floats
     """Usable memory over the forecast median; infinite where memory is not forecast."""
     roomy_from: Floats
     """The headroom that a job would need elsewhere, had it run out of memory here."""
     holds_weights: Flags
 
+    @property
+    def oom_probability(self) -> Floats:
+        """The probability that it does not."""
+        return 1.0 - self.fit
+
+    def forecasts(self, places: Ints) -> list[Forecast]:
+        """The forecasts that count for some cells; cheaper for many at once, where they are still to be made."""
+        rows, forecasts = self.foresight.question[self.option[places]].tolist(), self.foresight.forecasts
+        return forecasts.at(rows) if isinstance(forecasts, Forecasts) else [forecasts[row] for row in rows]
+
     def cell(self, place: int) -> CellOutlook:
         """A cell as a value, with its verdict in words."""
         at = int(np.searchsorted(self.first, place, side="right")) - 1
         board = self.proposals.board
-        forecast = self.foresight.forecasts[self.foresight.question[self.option[place]]]
+        (forecast,) = self.forecasts(np.array([place]))
         gpu_type = board.groups[at].gpu_type
         fit = judge_fit(gpu_type, forecast, self.tried, self.constraints.min_fit_probability)
         verdict = _time_verdict(forecast, self.constraints) if fit.verdict is None else fit.verdict
@@ -116,7 +128,7 @@ def look_at(
         p50_s=seen.p50_s[option],
         p90_s=seen.p90_s[option],
         timed=seen.timed[option],
-        oom_probability=1.0 - fit[option],
+        fit=fit[option],
         headroom=headroom,
         roomy_from=roomy_from(headroom, sigma, constraints.min_fit_probability),
         holds_weights=seen.holds_weights[option],

@@ -7,7 +7,7 @@ them that no job changes stands here; how much of an offer is held changes with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -74,6 +74,8 @@ class Stock:
     """Offers, sales and lots. Places of offers ascend by provider, region, instance type and id: they break ties."""
 
     offers: tuple[Offer, ...]
+    place_of: Mapping[UUID, int]
+    """Where each offer stands."""
     factors: Mapping[str, Factor]
     capacity: Ints
     provision_s: Floats
@@ -116,6 +118,12 @@ class Inventory:
     stock: Stock
     reserved: Ints
 
+    def less(self, offer_id: UUID, gpus: int) -> Inventory:
+        """The same with some more GPUs of one offer held."""
+        reserved = self.reserved.copy()
+        reserved[self.stock.place_of[offer_id]] += gpus
+        return replace(self, reserved=reserved)
+
     def free(self, taken: Set[UUID] = frozenset()) -> Ints:
         """Free GPUs of each offer; none of those in `taken`. Capacity may be lower than what is held."""
         free: Ints = np.maximum(0, self.stock.capacity - self.reserved)
@@ -156,6 +164,7 @@ def stock_of(offers: Iterable[Offer], hazards: Hazards | None = None) -> Stock:
     sold = list(zip(*sales, strict=True)) or [()] * 3
     return Stock(
         offers=ordered,
+        place_of={offer.id: place for place, offer in enumerate(ordered)},
         factors={name: _factor(ordered, read) for name, read in FACTORS.items()},
         capacity=_ints(offer.capacity_gpus for offer in ordered),
         provision_s=np.array([offer.provision_s for offer in ordered], dtype=np.float64),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from uuid import UUID
 
 from scheduler.domain.errors import Unauthorized
+from scheduler.services.kept import Kept
 from scheduler.storage import api_keys
-from scheduler.storage.engine import Engine, Session, transaction
+from scheduler.storage.engine import Engine, Session, at_once, transaction
 from scheduler.storage.tables import DEFAULT_TENANT
+
+REVOKED_WITHIN_S = 1.0
+"""How long a revoked key may still open what it opened just before."""
 
 PREFIX = "pythia_"
 """Lets a key be recognised in a log or a repository where it should not be."""
@@ -33,11 +39,36 @@ def authenticate(engine: Engine, key: str | None) -> UUID:
     """The tenant whose key this is, or Unauthorized."""
     if not key:
         raise Unauthorized("an API key is needed: send Authorization: Bearer KEY")
-    with transaction(engine) as session:
+    with at_once(engine) as session:
         tenant_id = api_keys.tenant_of(session, _digest(key))
     if tenant_id is None:
         raise Unauthorized("this API key is not known here, or was revoked")
     return tenant_id
+
+
+class KnownKeys:
+    """Keys that were good a moment ago: a client that asks again and again is not looked up each time.
+
+    Only digests are held, and only of keys that opened something.
+    """
+
+    def __init__(self, for_s: float = REVOKED_WITHIN_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._for_s = for_s
+        self._clock = clock
+        self._known: Kept[tuple[UUID, float]] = Kept(1000)
+
+    def tenant_of(self, key: str | None) -> UUID | None:
+        """Whose key this was a moment ago; None where it is to be looked up."""
+        found = self._known.get(_digest(key)) if key else None
+        return found[0] if found is not None and self._clock() < found[1] else None
+
+    def look_up(self, engine: Engine, key: str | None) -> UUID:
+        """The tenant whose key this is now, or Unauthorized."""
+        until = self._clock() + self._for_s
+        tenant_id = authenticate(engine, key)
+        if key:
+            self._known.put(_digest(key), (tenant_id, until))
+        return tenant_id
 
 
 def _make(session: Session, tenant_id: UUID, name: str) -> str:

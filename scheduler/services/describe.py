@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from predictor.forecast import Forecast
@@ -66,7 +67,7 @@ def describe_candidate(rank: int, judged: Judged, proposals: Proposals) -> Candi
         country=offer.country,
         gpu_type=offer.gpu_type,
         gpu_count=judged.gpu_count,
-        layout=layout.to_json(),
+        layout=_layout(layout),
         spot=judged.spot,
         micros_per_gpu_hour=judged.micros_per_gpu_hour,
         price_date=offer.price_date,
@@ -86,6 +87,12 @@ def describe_candidate(rank: int, judged: Judged, proposals: Proposals) -> Candi
         reason_number=judged.verdict.number,
         reason_text=judged.verdict.text + assumed,
     )
+
+
+@lru_cache(maxsize=4096)
+def _layout(layout: Layout) -> Mapping[str, Any]:
+    # a few hundred layouts are all that there are; nobody writes into what a view shows
+    return layout.to_json()
 
 
 def _forecast(judged: Judged, forecast: Forecast, proposals: Proposals) -> dict[str, Any]:

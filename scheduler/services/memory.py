@@ -1,14 +1,14 @@
-"""What the decisions of one process share: the inventory as columns, and the forecasts of workloads seen lately.
+"""What the decisions of one process share: the inventory as columns, boards, forecasts, and decisions made lately.
 
-Both are exact: the inventory is read again when its version has changed, and a forecast is used again only for the same
-workload, the same groups of lots and the same version of the predictor. What is held of each offer is never remembered.
+All of it is exact. The inventory is read again when its version has changed. A forecast is used again only for the same
+workload, the same groups of lots and the same version of the predictor; a decision only if nothing that it depends on
+is different: see `deciding`. What is held of each offer is never remembered.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,51 +17,81 @@ import numpy as np
 from predictor.hardware import GpuCatalogue
 from predictor.layout import Layout
 from predictor.workload import Workload
-from scheduler.domain.candidates import Board, LayOut, lay_out
+from scheduler.domain.candidates import Board, LayOut, Proposals, lay_out
+from scheduler.domain.decision import Decision
 from scheduler.domain.foresight import Foresight
 from scheduler.domain.offers import Offer
-from scheduler.domain.stock import Group, Inventory, Stock, stock_of
+from scheduler.domain.stock import Group, Inventory, Stock, inventory_of
+from scheduler.services.kept import Kept
+from scheduler.storage.views import CandidateView, DecisionView
 
 MOST_QUESTIONS = 150_000
 """Questions whose boards and forecasts are kept, some 1.5 kB each; a plan asks about 500."""
 
+MOST_DECISIONS = 500
+"""Decisions that are kept with their candidates and the answer that shows them, some 500 kB each."""
 
-@dataclass(slots=True)
-class _Known:
-    board: Board
-    foresight: Foresight | None = None
-    model_version: str = ""
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision on a job that nothing was tried for yet, and its view, which names no job."""
+
+    decision: Decision
+    view: DecisionView
+    remembered: bool = False
+    """Whether an equal one will be answered with this."""
+
+
+Candidates = tuple[CandidateView, ...]
 
 
 class Memory:
-    """Threads share it; a lock is held for look-ups alone, never while something is made."""
+    """Threads share it."""
 
-    def __init__(self, most_questions: int = MOST_QUESTIONS) -> None:
-        self._most = most_questions
-        self._known: OrderedDict[Hashable, _Known] = OrderedDict()
-        self._of_board: dict[int, Hashable] = {}
-        self._questions = 0
-        self._stock: tuple[Hashable, Stock, dict[UUID, int]] | None = None
-        self._lock = threading.Lock()
+    def __init__(self, most_questions: int = MOST_QUESTIONS, most_decisions: int = MOST_DECISIONS) -> None:
+        self._boards: Kept[Board] = Kept(most_questions)
+        self._foresights: Kept[tuple[Board, Foresight, str]] = Kept(most_questions)
+        self._proposals: Kept[Proposals] = Kept(most_questions)
+        self.decided: Kept[Decided] = Kept(most_decisions)
+        """By everything that a decision depends on."""
+        self.stored: Kept[tuple[Candidates, UUID]] = Kept(most_decisions)
+        """The decision of a tenant's whose candidates these are in the database."""
+        self.shown: Kept[tuple[Candidates, bytes | None]] = Kept(most_decisions)
+        """The candidates of those decisions, as they are sent, once they were."""
+        self._stock: tuple[Hashable, Stock, dict[str, int]] | None = None
+        self._counting = threading.Lock()
         self.hits = 0
         """Decisions whose forecasts were known."""
         self.misses = 0
 
-    def inventory(
-        self, version: Hashable, held: Iterable[tuple[UUID, int]], read: Callable[[], Sequence[Offer]]
-    ) -> Inventory:
-        """The inventory of a version, read only if the last one was of another, with what is held of it now."""
+    def inventory(self, version: Hashable, held: Mapping[str, int]) -> Inventory | None:
+        """The inventory of a version with what is held of it now, by the ids of offers; None if it is to be read."""
         current = self._stock
         if current is None or current[0] != version:
-            stock = stock_of(read())
-            current = version, stock, {offer.id: place for place, offer in enumerate(stock.offers)}
-            self._stock = current
+            return None
         _, stock, place_of = current
         reserved = np.zeros(len(stock.offers), dtype=np.int64)
-        for offer_id, gpus in held:
+        for offer_id, gpus in held.items():
             if (place := place_of.get(offer_id)) is not None:
                 reserved[place] = gpus
         return Inventory(stock=stock, reserved=reserved)
+
+    def take_stock(self, version: Hashable, offers: Iterable[Offer]) -> Inventory:
+        """Keep the offers of a version in the place of those of another."""
+        inventory = inventory_of(offers)
+        stock = inventory.stock
+        self._stock = version, stock, {str(offer.id): place for place, offer in enumerate(stock.offers)}
+        self._proposals.clear()
+        self.decided.clear()
+        return inventory
+
+    def proposals(self, key: Hashable, inventory: Inventory, propose: Callable[[], Proposals]) -> Proposals:
+        """What was proposed for the same key and stock, with what is held now."""
+        found = self._proposals.get(key)
+        if found is None or found.inventory.stock is not inventory.stock:
+            found = propose()
+            self._proposals.put(key, found, len(found.questions))
+        return found.on(inventory)
 
     def lay_out(self, workload_key: str) -> LayOut:
         """Lays out a workload's board, or finds it."""
@@ -70,45 +100,33 @@ class Memory:
             workload: Workload, groups: Sequence[Group], gpus: GpuCatalogue, fixed: Layout | None
         ) -> Board:
             key = workload_key, fixed, tuple(groups)
-            with self._lock:
-                known = self._known.get(key)
-                if known is not None:
-                    self._known.move_to_end(key)
-                    return known.board
-            board = lay_out(workload, groups, gpus, fixed)
-            with self._lock:
-                self._keep(key, _Known(board))
+            board = self._boards.get(key)
+            if board is None:
+                board = lay_out(workload, groups, gpus, fixed)
+                self._boards.put(key, board, len(board.questions))
             return board
 
         return known_or_made
 
     def foresight(self, board: Board, model_version: str) -> Foresight | None:
         """The forecasts of a board, if this version made them."""
-        with self._lock:
-            known = self._known.get(self._of_board.get(id(board)))
-            if known is None or known.board is not board or known.model_version != model_version:
-                self.misses += 1
-                return None
-            self.hits += 1
-            return known.foresight
+        found = self._foresights.get(id(board))
+        known = found is not None and found[0] is board and found[2] == model_version
+        self.count(known)
+        return found[1] if known and found is not None else None
 
     def remember(self, board: Board, foresight: Foresight, model_version: str) -> None:
-        """Keep a board's forecasts for as long as its board is kept."""
-        with self._lock:
-            known = self._known.get(self._of_board.get(id(board)))
-            if known is not None and known.board is board:
-                known.foresight, known.model_version = foresight, model_version
+        """Keep a board's forecasts."""
+        # the board is kept with them: its id is nobody else's as long as it is
+        self._foresights.put(id(board), (board, foresight, model_version), len(board.questions))
 
-    def _keep(self, key: Hashable, known: _Known) -> None:
-        if key in self._known:  # another thread was first
-            self._forget(key)
-        self._known[key] = known
-        self._of_board[id(known.board)] = key
-        self._questions += len(known.board.questions)
-        while self._questions > self._most and len(self._known) > 1:
-            self._forget(next(iter(self._known)))
+    def keep(self, key: Hashable, decided: Decided) -> None:
+        """Answer the next jobs that this decision follows from with it."""
+        self.decided.put(key, decided)
+        self.shown.put(id(decided.view.candidates), (decided.view.candidates, None))
 
-    def _forget(self, key: Hashable) -> None:
-        gone = self._known.pop(key)
-        del self._of_board[id(gone.board)]
-        self._questions -= len(gone.board.questions)
+    def count(self, known: bool) -> None:
+        """Count a decision by whether its forecasts were known."""
+        with self._counting:
+            self.hits += known
+            self.misses += not known

@@ -19,10 +19,13 @@ from scheduler.domain.offers import Offer
 from scheduler.domain.spec import JobSpec
 from scheduler.domain.stock import Inventory, inventory_of
 from scheduler.services.knowledge import Knowledge
-from scheduler.storage import observations, offers, prices
-from scheduler.storage.engine import Engine, reading
+from scheduler.storage import observations, offers
+from scheduler.storage.engine import Engine, at_once, reading
 
 log = structlog.get_logger(__name__)
+
+JUDGING = {"deadline", "min_deadline_probability", "max_cost_usd", "max_runtime_s", "min_fit_probability"}
+"""Constraints that rule out candidates, once forecast, and no offer."""
 
 REMEMBERED = 200
 """Past jobs of a custom kind that are looked at, the last ones."""
@@ -44,16 +47,30 @@ class Prospect:
 
 def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID) -> Prospect:
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
+    inventory, version = read_inventory(engine, knowledge)
+    return look_at_inventory(engine, knowledge, spec, tenant_id, inventory, version)
+
+
+def read_inventory(engine: Engine, knowledge: Knowledge) -> tuple[Inventory, int]:
+    """What is sold and held now, and its version; read as a whole only where the version is another."""
+    with at_once(engine) as session:
+        version, held = offers.glance(session)
+    known = knowledge.memory.inventory((engine, version), held)
+    if known is not None:
+        return known, version
     with reading(engine) as session:
-        version = prices.version(session)
-        inventory = knowledge.memory.inventory(
-            (engine.url, version), offers.held(session), lambda: offers.enabled(session)
-        )
-        past = (
-            observations.recent_of_kind(session, tenant_id, spec.workload.kind, limit=REMEMBERED)
-            if isinstance(spec.workload, CustomSpec)
-            else []
-        )
+        version, _ = offers.glance(session)
+        return knowledge.memory.take_stock((engine, version), offers.enabled(session)), version
+
+
+def look_at_inventory(
+    engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID, inventory: Inventory, version: int
+) -> Prospect:
+    """Propose and forecast every candidate of an inventory that was read."""
+    past: Sequence[object] = ()
+    if isinstance(spec.workload, CustomSpec):
+        with reading(engine) as session:
+            past = observations.recent_of_kind(session, tenant_id, spec.workload.kind, limit=REMEMBERED)
     return look_at_offers(knowledge, spec, inventory, readable(past, knowledge), inventory_version=version)
 
 
@@ -67,13 +84,11 @@ def look_at_offers(
 ) -> Prospect:
     """The same on an inventory that is at hand, with what is remembered of a custom kind."""
     inventory = offers if isinstance(offers, Inventory) else inventory_of(offers)
-    workload = resolve(spec.workload, knowledge.models, Software())
-    lay_out = knowledge.memory.lay_out(spec.workload.model_dump_json())
-    proposals = enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus, lay_out)
+    proposals = _propose(knowledge, spec, inventory)
     began = time.perf_counter()
     foresight, model_version = _foresee(knowledge, proposals, history)
     took = time.perf_counter() - began
-    _refuse_ignorance(workload, foresight)
+    _refuse_ignorance(proposals.board.workload, foresight)
     return Prospect(
         proposals=proposals,
         forecasts=foresight,
@@ -82,6 +97,19 @@ def look_at_offers(
         history=history,
         inventory_version=inventory_version,
     )
+
+
+def _propose(knowledge: Knowledge, spec: JobSpec, inventory: Inventory) -> Proposals:
+    workload_key = spec.workload.model_dump_json()
+
+    def propose() -> Proposals:
+        workload = resolve(spec.workload, knowledge.models, Software())
+        lay_out = knowledge.memory.lay_out(workload_key)
+        return enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus, lay_out)
+
+    # what only judges forecasts makes no difference to what is forecast
+    constraints_key = spec.constraints.model_dump_json(exclude=JUDGING)
+    return knowledge.memory.proposals((workload_key, constraints_key), inventory, propose)
 
 
 def _foresee(knowledge: Knowledge, proposals: Proposals, history: Sequence[Observation]) -> tuple[Foresight, str]:

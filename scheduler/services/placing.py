@@ -24,6 +24,7 @@ from scheduler.domain.states import DecisionKind, JobState
 from scheduler.domain.verdicts import Code
 from scheduler.services.describe import describe
 from scheduler.services.ending import announce
+from scheduler.services.memory import Decided
 from scheduler.services.outlook import Prospect
 from scheduler.services.standing import Newcomer, in_the_way, left_by_others
 from scheduler.storage import attempts, decisions, events, jobs, outbox, queue, reservations, tenants
@@ -86,17 +87,25 @@ def place(
     tried: Sequence[Tried] = (),
     room: Room = OPEN,
     turn: Turn | None = None,
+    first: Decided | None = None,
 ) -> tuple[JobView, DecisionView] | None:
-    """Decide and carry it out; None where `open_job` found nothing to decide."""
+    """Decide and carry it out; None where `open_job` found nothing to decide.
+
+    `first` is the decision that is tried first, where one was taken already.
+    """
     taken: set[UUID] = set()
     if turn is not None and turn.waits:
         taken = {offer.id for offer in prospect.proposals.inventory.stock.offers}
     while True:
-        decision = decide(
-            spec, prospect.proposals, prospect.forecasts,
-            now=now, spent_micros=spent_micros, tried=tried, taken=taken, room=room,
-        )  # fmt: skip
-        view = replace(describe(decision, spec, prospect, now), assignment=turn.assignment if turn else None)
+        if first is None:
+            decision = decide(
+                spec, prospect.proposals, prospect.forecasts,
+                now=now, spent_micros=spent_micros, tried=tried, taken=taken, room=room,
+            )  # fmt: skip
+            first = Decided(decision, describe(decision, spec, prospect, now))
+        decision = first.decision
+        view = replace(first.view, assignment=turn.assignment if turn else None)
+        first = None
         try:
             with transaction(engine) as session:
                 job = open_job(session)

@@ -10,10 +10,12 @@ from uuid import UUID
 
 from scheduler.domain.errors import IdempotencyConflict, InvalidSpec
 from scheduler.domain.spec import JobSpec
+from scheduler.services.deciding import decide_first
 from scheduler.services.describe import spec_as_sent
 from scheduler.services.knowledge import Knowledge
-from scheduler.services.outlook import look_ahead
+from scheduler.services.outlook import Prospect, look_ahead
 from scheduler.services.placing import place
+from scheduler.services.placing_new import Draft, place_new
 from scheduler.storage import decisions, events, jobs
 from scheduler.storage.engine import Engine, Session, transaction
 from scheduler.storage.ids import new_id
@@ -40,34 +42,53 @@ def submit_job(
     idempotency_key: str | None = None,
 ) -> Submitted:
     """Store a job with its decision, whatever its kind; IdempotencyConflict where the key belongs to another spec."""
-    if spec.run is None:
-        raise InvalidSpec("run is missing: a job that is submitted needs run.command; `pythia plan` can do without")
-    sent = spec_as_sent(spec)
-    sha256 = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
-    before = _replay(engine, tenant_id, idempotency_key, sha256)
+    sha256 = checked_sha256(spec)
+    before = replay(engine, tenant_id, idempotency_key, sha256)
     if before is not None:
         return before
+    prospect = look_ahead(engine, knowledge, spec, tenant_id)
+    draft = Draft(
+        spec=spec, sha256=sha256, tenant_id=tenant_id, idempotency_key=idempotency_key, now=now,
+        decided=decide_first(knowledge, spec, prospect, now=now),
+    )  # fmt: skip
+    made = place_new(engine, knowledge.memory, [draft])
+    if made is not None:
+        ((job, decision),) = made
+        return Submitted(job=job, decision=decision, replayed=False)
+    return _step_by_step(engine, draft, prospect)
+
+
+def _step_by_step(engine: Engine, draft: Draft, prospect: Prospect) -> Submitted:
+    spec, tenant_id, now = draft.spec, draft.tenant_id, draft.now
 
     def add(session: Session) -> JobView | None:
         job = jobs.add(
-            session, job_id=new_id(), tenant_id=tenant_id, name=spec.name, spec=sent, spec_sha256=sha256,
-            priority=spec.priority, max_attempts=spec.max_attempts, idempotency_key=idempotency_key, now=now,
+            session, job_id=new_id(), tenant_id=tenant_id, name=spec.name, spec=draft.decided.view.spec,
+            spec_sha256=draft.sha256, priority=spec.priority, max_attempts=spec.max_attempts,
+            idempotency_key=draft.idempotency_key, now=now,
         )  # fmt: skip
         if job is not None:
             events.add(session, tenant_id=tenant_id, job_id=job.id, kind="job_submitted", to_state=job.state, now=now)
         return job
 
-    prospect = look_ahead(engine, knowledge, spec, tenant_id)
-    placed = place(engine, spec, prospect, add, now=now)
-    if placed is None:  # the same key was submitted at the same time, and the other was first
-        replayed = _replay(engine, tenant_id, idempotency_key, sha256)
+    made = place(engine, spec, prospect, add, now=now, first=draft.decided)
+    if made is None:  # the same key was submitted at the same time, and the other was first
+        replayed = replay(engine, tenant_id, draft.idempotency_key, draft.sha256)
         assert replayed is not None  # noqa: S101 - only a taken key keeps a job from being added
         return replayed
-    job, decision = placed
+    job, decision = made
     return Submitted(job=job, decision=decision, replayed=False)
 
 
-def _replay(engine: Engine, tenant_id: UUID, idempotency_key: str | None, sha256: str) -> Submitted | None:
+def checked_sha256(spec: JobSpec) -> str:
+    """The digest of a spec that may be submitted."""
+    if spec.run is None:
+        raise InvalidSpec("run is missing: a job that is submitted needs run.command; `pythia plan` can do without")
+    return hashlib.sha256(json.dumps(spec_as_sent(spec), sort_keys=True).encode()).hexdigest()
+
+
+def replay(engine: Engine, tenant_id: UUID, idempotency_key: str | None, sha256: str) -> Submitted | None:
+    """What a key was used for before; None where it is new, or there is none."""
     if idempotency_key is None:
         return None
     with transaction(engine) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 
@@ -17,3 +18,8 @@ def new_id() -> UUID:
     value |= 0b10 << 62
     value |= random & (1 << 62) - 1
     return UUID(int=value)
+
+
+def made_at(made: UUID) -> datetime:
+    """When an id was made, in UTC."""
+    return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)

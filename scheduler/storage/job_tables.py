@@ -85,6 +85,9 @@ class Decision(Base):
     """The round of waiting jobs that it was part of: how many, by which method, at what cost, bound and gap."""
     prediction_ms: Mapped[float]
     decided_at: Mapped[datetime]
+    candidates_of: Mapped[UUID | None]
+    """The decision whose candidates are this one's too: of the same tenant and month, on the very same inputs. None:
+    its own. Not a foreign key: months of both are dropped together, and neither can go alone."""
 
 
 class Candidate(Base):

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.errors import NotFound
@@ -16,7 +16,7 @@ from scheduler.domain.price_line import PriceKey
 from scheduler.storage import prices
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
-from scheduler.storage.tables import Offer
+from scheduler.storage.tables import InventoryVersion, Offer
 from scheduler.storage.views import OfferView
 
 _COLUMNS = columns(Offer, OfferValue)
@@ -33,10 +33,19 @@ def enabled(session: Session) -> list[OfferValue]:
     return [prices.offer_value(row) for row in session.execute(query).mappings()]
 
 
-def held(session: Session) -> list[tuple[UUID, int]]:
-    """How many GPUs are held of each offer of which any are, as far as it may be used."""
-    query = select(Offer.id, Offer.reserved_gpus).where(Offer.enabled, Offer.reserved_gpus > 0)
-    return [(offer_id, gpus) for offer_id, gpus in session.execute(query)]
+# as one document: a thousand offers may be held, and every plan asks
+_HELD = (
+    select(func.json_object_agg(cast(Offer.id, Text), Offer.reserved_gpus))
+    .where(Offer.enabled, Offer.reserved_gpus > 0)
+    .scalar_subquery()
+)
+_GLANCE = select(InventoryVersion.version, _HELD)
+
+
+def glance(session: Session) -> tuple[int, Mapping[str, int]]:
+    """The version of the inventory, and how many GPUs are held of each offer of which any are, by its id."""
+    version, held = session.execute(_GLANCE).one()
+    return version, held or {}
 
 
 def free(session: Session) -> dict[UUID, int]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, type_coerce
+from sqlalchemy import delete, exists, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import Text
 
@@ -88,6 +88,11 @@ def enter(session: Session, *, job_id: UUID, tenant_id: UUID, since: datetime, n
 def leave(session: Session, job_id: UUID) -> None:
     """A job is not queued any more."""
     session.execute(delete(Waits).where(Waits.job_id == job_id).execution_options(synchronize_session=False))
+
+
+def is_empty(session: Session) -> bool:
+    """Whether no job waits that others would have to reckon with."""
+    return not session.execute(select(exists(select(Waits.job_id)))).scalar_one()
 
 
 def all_waiting(session: Session) -> list[WaitingRow]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 
 from scheduler.storage.engine import Session
 from scheduler.storage.tables import Offer, Reservation
@@ -33,6 +34,31 @@ def reserve(session: Session, offer_id: UUID, gpu_count: int) -> int | None:
         return None
     savepoint.commit()
     return int(got)
+
+
+# locked in the order of their keys, as an import of prices does, so that no two wait for each other
+_TAKE = text("""
+WITH wanted AS (
+  SELECT * FROM unnest(CAST(:offers AS uuid[]), CAST(:gpus AS bigint[])) AS w(id, gpus)
+), held AS MATERIALIZED (
+  SELECT o.id FROM offers o JOIN wanted ON wanted.id = o.id WHERE o.enabled
+  ORDER BY o.provider, o.region, o.instance_type, o.gpu_type FOR NO KEY UPDATE OF o
+)
+UPDATE offers SET reserved_gpus = reserved_gpus + wanted.gpus
+FROM held JOIN wanted ON wanted.id = held.id
+WHERE offers.id = held.id AND offers.reserved_gpus + wanted.gpus <= offers.capacity_gpus
+RETURNING offers.id, offers.capacity_gpus - offers.reserved_gpus + wanted.gpus
+""")
+
+
+def take(session: Session, wanted: Mapping[UUID, int]) -> dict[UUID, int] | None:
+    """Count GPUs of some offers as held; what was free of each before, or None where any had too few.
+
+    After None the transaction holds locks on several offers and has taken from some: it is to be undone.
+    """
+    given = {"offers": list(wanted), "gpus": list(wanted.values())}
+    free = {offer_id: int(gpus) for offer_id, gpus in session.execute(_TAKE, given)}
+    return free if len(free) == len(wanted) else None
 
 
 _OPEN = insert(Reservation.__table__)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import AfterValidator
 
 from predictor.errors import PythiaError
-from scheduler.api import present
-from scheduler.api.context import ApiContext, Context, Tenant
+from scheduler.api import answers, present
+from scheduler.api.context import Context, Tenant
 from scheduler.api.examples import JOB_SPECS
 from scheduler.api.problems import problem_of, responses
 from scheduler.api.schemas.common import Page, Problem
@@ -23,6 +23,7 @@ from scheduler.services import jobs
 from scheduler.services.cancel import cancel_job
 from scheduler.services.queue_places import queue_place
 from scheduler.services.submit import Submitted, submit_job
+from scheduler.services.submit_batch import Item, submit_jobs
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
 bulk = APIRouter(tags=["jobs"], route_class=BulkRoute)
@@ -52,21 +53,13 @@ def submit(
     spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)],
     context: Context,
     tenant: Tenant,
-    response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> SubmittedOut:
+) -> Response:
     """Decide where a job runs and hand it on. 201 whatever was decided: a placement, a wait, or a refusal."""
-    taken = _submit(context, tenant, spec, idempotency_key)
-    response.headers["Location"] = f"/v1/jobs/{taken.job.id}"
-    if taken.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return present.submitted(taken.job, taken.decision)
-
-
-def _submit(context: ApiContext, tenant: UUID, spec: JobSpec, key: str | None) -> Submitted:
-    return submit_job(
-        context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock(), idempotency_key=key
+    taken = submit_job(
+        context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock(), idempotency_key=idempotency_key
     )
+    return answers.submitted(taken, context.knowledge.memory)
 
 
 @bulk.post("/jobs:batch", status_code=201, summary="Submit up to 1,000 jobs", responses=responses(413, 415))
@@ -84,23 +77,26 @@ def submit_batch(
     Of each decision only the first candidate is sent back: the chosen one, or the nearest miss. With an
     Idempotency-Key, each item has the key `KEY:index`, so that a batch that broke off can be sent again.
     """
-    items = [
-        _submit_item(context, tenant, index, raw, f"{idempotency_key}:{index}" if idempotency_key else None)
-        for index, raw in enumerate(specs)
-    ]
-    refused = sum(item.problem is not None for item in items)
-    return BatchOut(accepted=len(items) - refused, refused=refused, items=items)
+    items: dict[int, BatchItemOut] = {}
+    asked: dict[int, Item] = {}
+    for index, raw in enumerate(specs):
+        try:
+            asked[index] = Item(parse_job_spec(raw), f"{idempotency_key}:{index}" if idempotency_key else None)
+        except PythiaError as error:
+            items[index] = _item(index, error)
+    done = submit_jobs(context.engine, context.knowledge, list(asked.values()), tenant_id=tenant, now=context.clock())
+    items |= {index: _item(index, one) for index, one in zip(asked, done, strict=True)}
+    refused = sum(item.problem is not None for item in items.values())
+    return BatchOut(accepted=len(items) - refused, refused=refused, items=[items[index] for index in sorted(items)])
 
 
-def _submit_item(context: ApiContext, tenant: UUID, index: int, raw: object, key: str | None) -> BatchItemOut:
-    try:
-        taken = _submit(context, tenant, parse_job_spec(raw), key)
-    except PythiaError as error:
-        problem = Problem(**problem_of(error, "/v1/jobs:batch"))
+def _item(index: int, done: Submitted | PythiaError) -> BatchItemOut:
+    if isinstance(done, PythiaError):
+        problem = Problem(**problem_of(done, "/v1/jobs:batch"))
         return BatchItemOut(index=index, status=problem.status, job=None, problem=problem)
     # a thousand decisions with all their candidates would be a hundred megabytes; they are at /v1/jobs/{id}/decisions
-    made = replace(taken.decision, candidates=taken.decision.candidates[:1])
-    return BatchItemOut(index=index, status=201, job=present.submitted(taken.job, made), problem=None)
+    made = replace(done.decision, candidates=done.decision.candidates[:1])
+    return BatchItemOut(index=index, status=201, job=present.submitted(done.job, made), problem=None)
 
 
 @router.get("/jobs", summary="List jobs")

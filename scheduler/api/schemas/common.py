@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from scheduler.domain.money import micros_to_usd
+from scheduler.domain.money import MICROS_PER_USD
 
 T = TypeVar("T")
 
@@ -42,12 +41,10 @@ class Problem(Out):
 
 
 def usd(micros: int | None) -> str | None:
-    """Micro-dollars as decimal text, exact."""
-    return None if micros is None else plain(micros_to_usd(micros))
-
-
-def plain(amount: Decimal) -> str:
-    """Decimal text without an exponent and with at least cents."""
-    text = f"{amount:f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+    """Micro-dollars as decimal text, exact and with at least cents."""
+    if micros is None:
+        return None
+    # whole numbers throughout: a decision has five hundred of them
+    dollars, fraction = divmod(abs(micros), MICROS_PER_USD)
+    cents, rest = divmod(fraction, 10_000)
+    return f"{'-' if micros < 0 else ''}{dollars}.{cents:02d}" + f"{rest:04d}".rstrip("0")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+
+from scheduler.api.schemas.decisions import CandidateOut, DecisionOut
+from scheduler.api.schemas.jobs import SubmittedOut
 
 Spec = dict[str, Any]
 
@@ -19,6 +23,28 @@ def test_submitting_answers_201_with_the_placement_and_where_it_lives(client: Te
     chosen = job["decision"]["candidates"][0]
     assert (chosen["gpu_type"], chosen["verdict"], chosen["usd_per_hour"]) == ("L40S", "chosen", "1.00")
     assert client.get(answer.headers["location"]).json()["spec"] == spec
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"constraints": {"jurisdictions": ["JP"]}},
+        {"constraints": {"spot": "allow"}, "labels": {"team": "a"}, "priority": 3},
+        {"workload": {"type": "custom", "kind": "resnet", "runtime_s": 60.0}},
+    ],
+)
+def test_answer_to_a_submission_is_what_its_schema_would_write(client: TestClient, spec: Spec, change: Spec) -> None:
+    for _ in range(2):  # the second time what was written for the first
+        answer = client.post("/v1/jobs", json=spec | change)
+        assert answer.headers["content-type"] == "application/json"
+        assert json.loads(SubmittedOut.model_validate_json(answer.content).model_dump_json()) == answer.json()
+        assert list(answer.json()["decision"]) == list(DecisionOut.model_fields)
+        job, decision = answer.json(), client.get(f"/v1/jobs/{answer.json()['id']}/decisions").json()["items"][0]
+        assert job["decision"] == decision
+        assert job["decision"]["candidates"] == [] or set(job["decision"]["candidates"][0]) == set(
+            CandidateOut.model_fields
+        )
 
 
 def test_job_that_fits_nowhere_is_taken_and_infeasible(client: TestClient, spec: Spec) -> None:
