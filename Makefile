@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-predictor bench-placement
+.PHONY: help setup demo up test check lock bench-predictor bench-placement bench-replay
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,3 +48,6 @@ bench-predictor: $(READY) ## Score the predictor beside its baselines on groups 
 
 bench-placement: $(READY) ## Compare placements with brute force; time plans and submissions (ARGS="--seconds 60 --keep DIR")
 	@$(BIN)/python -m benchmarks.placement $(ARGS)
+
+bench-replay: $(READY) ## Replay a trace under every policy, modelled and measured, at two months' prices (ARGS="TRACE.csv.gz --report DIR")
+	@$(BIN)/python -m benchmarks.replay $(ARGS)

@@ -45,6 +45,7 @@ def test_the_data_card_counts_what_is_there() -> None:
     assert f"{len(PRICES):,} offers" in card
     assert f"{len(table('model_architectures.csv'))} models" in card
     assert f"{len(table('gpu_types.csv')) - 1} GPU types" in card
+    assert f"{len(table('prices_2026_05.csv'))} offers of 5 providers" in card
     assert f"{len(table('gpu_slices.csv'))} parts of cards" in card
     assert f"{len(telemetry())} runs" in card
 
