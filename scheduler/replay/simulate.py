@@ -21,8 +21,8 @@ from scheduler.replay.menu import Judged, Rows
 from scheduler.replay.policies import Policy, Weighed, expect, second_try, with_risk
 from scheduler.replay.world import World
 
-WINDOW = 2048
-"""Jobs that are weighed together: enough for arrays to pay, few enough for their columns to fit in memory."""
+WINDOW_CELLS = 2_000_000
+"""Jobs × rows that are weighed together: enough for arrays to pay, few enough for them to fit in memory."""
 
 _MOMENT_S = 1e-3
 
@@ -88,6 +88,7 @@ class _Run:
         self._likely: dict[int, _Likely] = {}
         self._crashes: dict[int, tuple[int, ...]] = {}
         self._weighed_until = 0
+        self._window = max(1, WINDOW_CELLS // max(len(one.menu) for one in world.classes))
         self._cheapest: Floats = self._holdings.micros_per_hour.copy()
 
     def submit(self, job: int, now: float) -> None:
@@ -109,7 +110,7 @@ class _Run:
 
     def _weigh_window(self) -> None:
         jobs = self._world.jobs
-        window = np.arange(self._weighed_until, min(self._weighed_until + WINDOW, len(jobs)))
+        window = np.arange(self._weighed_until, min(self._weighed_until + self._window, len(jobs)))
         self._weighed_until = int(window[-1]) + 1
         alike = np.stack([jobs.kind[window], jobs.usual_count[window]], axis=1)
         for kind, count in np.unique(alike, axis=0).tolist():
