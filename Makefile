@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-placement bench-economics
+.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-placement bench-replay bench-economics
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,3 +59,6 @@ bench-placement: $(READY) ## Compare placements with brute force; time plans and
 
 bench-economics: $(READY) ## Hold token prices against measured runs that training has not seen (PYTHIA_OBSERVATIONS_DIR)
 	@$(BIN)/python -m benchmarks.economics $(ARGS)
+
+bench-replay: $(READY) ## Replay a trace under every policy, modelled and measured, at two months' prices (ARGS="TRACE.csv.gz --report DIR")
+	@$(BIN)/python -m benchmarks.replay $(ARGS)

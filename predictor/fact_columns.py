@@ -99,6 +99,8 @@ class ModelColumns:
 class GpuColumns:
     """What the cards offer; 0 for a rate the silicon lacks."""
 
+    sliced: Flags
+    """A part of a card, of which nobody has measured any."""
     usable_gib: Floats
     """0 for a host without device memory."""
     bandwidth_gbs: Floats
@@ -232,6 +234,7 @@ def _model(a: Architecture) -> dict[str, float]:
 
 def _gpu(gpu: GpuType) -> dict[str, float]:
     return {
+        "sliced": gpu.slice_of is not None,
         "usable_gib": gpu.usable_gib or 0.0,
         "bandwidth_gbs": gpu.memory_bandwidth_gbs,
         "fp32_tflops": gpu.fp32_tflops or 0.0,

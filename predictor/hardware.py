@@ -2,16 +2,18 @@
 
 ``usable_gib`` is what the driver hands out (a 48 GB card has 45.0 GiB) and every matrix rate is
 dense; both decide whether a job fits and how long it takes. ``CPU`` is the host without an
-accelerator, where custom jobs of the local backend run.
+accelerator, where custom jobs of the local backend run. A part of a card that is sold as such is a GPU type of its
+own (``A10/3``), with its share of the whole card.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from predictor.errors import UnknownGpuType
 from predictor.facts import FactRow, datasets_dir, read_facts
@@ -48,6 +50,13 @@ COLUMNS = (
     "note",
 )
 
+_SHARE_WRITTEN_TO = 0.0006
+_SHARED = (
+    "memory_gb_nominal", "usable_gib", "memory_bandwidth_gbs", "fp32_tflops", "tf32_tflops", "fp16_tflops",
+    "bf16_tflops", "fp8_tflops", "fp4_tflops", "int8_tops", "tdp_w",
+)  # fmt: skip
+SLICE_COLUMNS = ("name", "whole", "parts", "kind", "source")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuType:
@@ -82,6 +91,10 @@ class GpuType:
     """Best measured share of the dense matrix rate; see the basis of each in datasets/gpu_types.csv."""
     mig_max: int
     """Most partitions of one card; 0 where it cannot be partitioned."""
+    slice_of: str | None = None
+    """The card that this is a part of; None for whole cards."""
+    parts: int = 1
+    """Into how many equal parts that card is split."""
 
     @property
     def is_accelerator(self) -> bool:
@@ -108,12 +121,17 @@ class GpuCatalogue:
         return found
 
     def variants(self, name: str) -> tuple[GpuType, ...]:
-        """The GPU types that a name may mean: one for an exact name, all variants for a bare one."""
+        """The GPU types that a name may mean: one for an exact name, all variants for a bare one, never a part."""
         exact = self._by_folded_name.get(name.casefold())
         found = (exact,) if exact is not None else self._variants_of(name)
         if not found:
             raise self._unknown(name)
         return found
+
+    def part_of(self, whole: str, share: float) -> GpuType | None:
+        """The part that is so much of a card, to the three digits that price lists write; None for no such."""
+        found = (one for one in self if one.slice_of == whole and abs(1 / one.parts - share) <= _SHARE_WRITTEN_TO)
+        return next(found, None)
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._by_name)
@@ -135,13 +153,39 @@ class GpuCatalogue:
 
 
 def load_gpu_types(path: Path | None = None) -> GpuCatalogue:
-    """The catalogue of a file, by default ``datasets/gpu_types.csv``; a file is read once."""
+    """The catalogue of a file, by default ``datasets/gpu_types.csv`` with the parts of ``gpu_slices.csv`` beside it; a
+    file is read once."""
     return _load(path or datasets_dir() / "gpu_types.csv")
 
 
 @cache
 def _load(path: Path) -> GpuCatalogue:
-    return GpuCatalogue(_gpu_type(row) for row in read_facts(path, COLUMNS, key=("name",)))
+    whole = [_gpu_type(row) for row in read_facts(path, COLUMNS, key=("name",))]
+    slices = path.with_name("gpu_slices.csv")
+    if not slices.is_file():
+        return GpuCatalogue(whole)
+    by_name = {one.name: one for one in whole}
+    return GpuCatalogue([*whole, *(_slice(row, by_name) for row in read_facts(slices, SLICE_COLUMNS, key=("name",)))])
+
+
+def _slice(row: FactRow, by_name: Mapping[str, GpuType]) -> GpuType:
+    """A part of a card: its share of memory, of bandwidth and of every rate.
+
+    A scheduler that gives idle neighbours' time away would be faster and none is slower; what the driver itself keeps
+    of each part is published for no card, so usable memory is in proportion too.
+    """
+    parts = row.integer("parts", minimum=2, maximum=64)
+    whole = by_name.get(row.text("whole"))
+    if whole is None or whole.usable_gib is None:
+        raise row.refuse(f"whole is {row.values['whole']!r}, not a card of the catalogue")
+    if row.text("name") != f"{whole.name}/{parts}":
+        raise row.refuse(f"name is {row.values['name']!r}, must be {whole.name}/{parts}")
+    shared: dict[str, float | None] = {name: getattr(whole, name) for name in _SHARED}
+    share: dict[str, Any] = {name: None if value is None else value / parts for name, value in shared.items()}
+    return replace(
+        whole, name=row.values["name"], slice_of=whole.name, parts=parts, nvlink_gbs=0.0, link="none", mig_max=0,
+        **share,
+    )  # fmt: skip
 
 
 def _gpu_type(row: FactRow) -> GpuType:

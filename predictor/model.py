@@ -7,6 +7,7 @@ the bundle does not cover keeps its arithmetic, with documented margins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -131,6 +132,9 @@ class Predictor:
         rows = task.features.rows(arithmetic)
         if correction is not None:
             corrected, calibration = correction.correct(rows), correction.calibration
+            # a part of a card looks like a small card, but none was measured: only this site's own runs make it known
+            whole = ~arithmetic.columns.gpu.sliced
+            corrected = replace(corrected, in_domain=corrected.in_domain & whole)
         return (site.refine(rows, corrected) if site else corrected), calibration
 
 

@@ -20,6 +20,8 @@ def arithmetic_assumptions(question: Question, batch: float) -> tuple[str, ...]:
         notes += _inference(workload, batch)
     else:
         return ()
+    if question.gpu.slice_of is not None:
+        notes.append(f"{question.gpu.name}: memory and rates of {question.gpu.slice_of} in proportion")
     if layout.gpu_count > question.node_gpus and question.interconnect_gbps is None:
         notes.append("interconnect_gbps: the maker's reference design")
     if question.vram_metric is VramMetric.STATED:

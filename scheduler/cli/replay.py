@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +60,10 @@ def replay(
     ] = None,
     min_fit: Annotated[
         float, typer.Option("--min-fit", min=0.01, max=0.999, help="Probability of fitting that modelled jobs ask.")
-    ] = 0.98,
+    ] = 0.95,
+    crash_usd: Annotated[
+        float, typer.Option("--crash-usd", min=0, help="What modelled jobs say a crash costs them beside machines.")
+    ] = 50.0,
     as_json: AsJson = False,
 ) -> None:
     """Compare Pythia with other ways of choosing, and with an oracle, on the same arrivals."""
@@ -92,6 +96,7 @@ def replay(
         recipe = Recipe(
             market=Market(bought.offers), gpus=gpus, bundle=bundle, mix=read_mix(load_models()),
             reference=reference or REFERENCE, min_fit_probability=min_fit,
+            out_of_memory_usd=Decimal(str(crash_usd)),
         )  # fmt: skip
         world, predictor = build_modelled(chosen, recipe, seed=seed), bundle.version
         entries = entries_of(world)

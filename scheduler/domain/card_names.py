@@ -43,7 +43,7 @@ def _has(gpu: GpuType, memory_gb: float) -> bool:
 def _known(gpus: GpuCatalogue) -> dict[str, str]:
     """Plain spelling to name, bare names included: `h100sxm`, `h100`, `a10080gb`."""
     names: dict[str, str] = {}
-    for gpu in gpus:
+    for gpu in (one for one in gpus if one.slice_of is None):
         parts = gpu.name.split("-")
         for many in range(1, len(parts) + 1):
             name = "-".join(parts[:many])

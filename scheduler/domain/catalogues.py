@@ -25,7 +25,7 @@ from scheduler.domain.card_names import card_named
 from scheduler.domain.errors import InvalidOffer
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.price_file import HIGHEST_USD_PER_GPU_HOUR, read_lines
-from scheduler.domain.price_line import PriceKey, PriceLine
+from scheduler.domain.price_line import ONE_MACHINE, PriceKey, PriceLine
 
 T = TypeVar("T")
 _DAY = re.compile(r"(20\d\d)(?:-(\d\d)(?:-(\d\d))?)?\b")
@@ -131,12 +131,11 @@ def _placed(line: PriceLine, given: Given) -> PriceLine:
 
 
 def _listing(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
-    count = _whole_gpus(row, "gpu_count")
+    card, count, max_nodes = _gpus(row, "gpu_count", "gpu_type", _memory(row, "gpu_vram_gib"), gpus)
     return _line(
         provider=row.text("provider"), region=row.values["region"],
         instance_type=row.values["instance_type"] or f"{row.text('gpu_type')} × {count}",
-        gpu_type=_card(row, "gpu_type", _memory(row, "gpu_vram_gib"), gpus),
-        count=count, price_date=_first_day(row, "date"),
+        gpu_type=card, count=count, max_nodes=max_nodes, price_date=_first_day(row, "date"),
         on_demand=_price(row, "on_demand_usd_per_hour", count), spot=_price(row, "spot_usd_per_hour", count),
         country=row.optional_text("country"), provider_hq=row.optional_text("provider_hq"),
         jurisdiction={"EU": "EU", "EEA": "EEA", "non-EU": "other"}.get(row.values["jurisdiction"], "unknown"),
@@ -145,27 +144,27 @@ def _listing(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
 
 
 def _gpuhunt(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
-    count = _whole_gpus(row, "gpu_count")
+    card, count, max_nodes = _gpus(row, "gpu_count", "gpu_name", _memory(row, "gpu_memory"), gpus)
     spot = row.values["spot"].casefold() == "true"
     price = _price(row, "price", count)
     provider = row.values.get("provider") or _need(given.provider, "a gpuhunt catalogue", "provider")
     return _line(
         provider=provider, region=row.values["location"], instance_type=row.text("instance_name"),
-        gpu_type=_card(row, "gpu_name", _memory(row, "gpu_memory"), gpus), count=count,
+        gpu_type=card, count=count, max_nodes=max_nodes,
         on_demand=None if spot else price, spot=price if spot else None, source="gpuhunt catalogue",
         price_date=_need(given.price_date, "a gpuhunt catalogue", "price_date").isoformat(),
     )  # fmt: skip
 
 
 def _skypilot(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
-    count = _whole_gpus(row, "AcceleratorCount")
     name = row.values["AcceleratorName"]
     # SkyPilot's A100 is the smaller one; the larger is called A100-80GB. Its V100 likewise.
     memory = {"A100": 40.0, "V100": 16.0}.get(name)
+    card, count, max_nodes = _gpus(row, "AcceleratorCount", "AcceleratorName", memory, gpus)
     return _line(
         provider=_need(given.provider, "a SkyPilot catalogue", "provider"), region=row.text("Region"),
-        instance_type=row.values["InstanceType"] or name, gpu_type=_card(row, "AcceleratorName", memory, gpus),
-        count=count, on_demand=_price(row, "Price", count), spot=_price(row, "SpotPrice", count),
+        instance_type=row.values["InstanceType"] or name, gpu_type=card, count=count,
+        max_nodes=max_nodes, on_demand=_price(row, "Price", count), spot=_price(row, "SpotPrice", count),
         source="SkyPilot catalogue",
         price_date=_need(given.price_date, "a SkyPilot catalogue", "price_date").isoformat(),
     )  # fmt: skip
@@ -189,7 +188,7 @@ FORMATS = ("pythia", *_FORMATS)
 def _line(
     *, provider: str, region: str, instance_type: str, gpu_type: str, count: int, price_date: str,
     source: str, on_demand: int | None, spot: int | None, country: str | None = None,
-    jurisdiction: str | None = None, provider_hq: str | None = None,
+    jurisdiction: str | None = None, provider_hq: str | None = None, max_nodes: int | None = None,
 ) -> PriceLine:  # fmt: skip
     if on_demand is None and spot is None:
         raise _Skip("no price")
@@ -197,6 +196,7 @@ def _line(
         provider=provider, region=region, country=country, jurisdiction=jurisdiction, provider_hq=provider_hq,
         instance_type=instance_type, gpu_type=gpu_type, node_gpus=count, sold_gpus=(count,),
         on_demand_micros=on_demand, spot_micros=spot, price_date=price_date, source=source,
+        max_nodes=max_nodes,
     )  # fmt: skip
 
 
@@ -212,13 +212,20 @@ def _first_day(row: FactRow, column: str) -> str:
         raise row.refuse(f"{column} is {row.values[column]!r}, not a date such as 2026-08-23") from None
 
 
-def _whole_gpus(row: FactRow, column: str) -> int:
+def _gpus(
+    row: FactRow, column: str, name: str, memory_gb: float | None, gpus: GpuCatalogue
+) -> tuple[str, int, int | None]:
+    """The card, how many, and over how many machines at most; a part of a card is a card of its own."""
     count = row.number(column) if row.values[column] else 0.0
     if count == 0:
         raise _Skip("no GPU")
-    if count != int(count):
+    if count == int(count):
+        return _card(row, name, memory_gb, gpus), int(count), None
+    # beside a part some lists write its memory, others that of the whole card: the share says enough
+    part = gpus.part_of(_card(row, name, None, gpus), count)
+    if part is None:
         raise _Skip("a part of a GPU")
-    return int(count)
+    return part.name, 1, ONE_MACHINE
 
 
 def _card(row: FactRow, column: str, memory_gb: float | None, gpus: GpuCatalogue) -> str:

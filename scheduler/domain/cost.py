@@ -76,7 +76,7 @@ class Costs:
     wasted_micros: Micros
     """Lost if it does."""
     expected_micros: Micros
-    """(1 − P(out of memory)) × mean + P(out of memory) × (wasted + the second try)."""
+    """(1 − P(out of memory)) × mean + P(out of memory) × (wasted + the second try + what else a crash costs)."""
 
 
 def reckon(runs: Runs) -> Costs:
@@ -97,15 +97,26 @@ def reckon(runs: Runs) -> Costs:
     )
 
 
-def escalate(costs: Costs, oom_probability: Floats, *, headroom: Floats, roomy_from: Floats, possible: Flags) -> Costs:
+def escalate(
+    costs: Costs,
+    oom_probability: Floats,
+    *,
+    headroom: Floats,
+    roomy_from: Floats,
+    possible: Flags,
+    crash_micros: int = 0,
+) -> Costs:
     """The same costs, a second try reckoned where it would be made: at the cheapest of the `possible` candidates whose
-    headroom (usable memory over the forecast median) is at least what a crash would show to be needed."""
+    headroom (usable memory over the forecast median) is at least what a crash would show to be needed.
+
+    `crash_micros` is what a crash costs its user beside machines: somebody's attention, an evening lost.
+    """
     order = np.flatnonzero(possible)[np.argsort(headroom[possible], kind="stable")]
     # the cheapest from each headroom upwards; past the end there is none
     cheapest = np.append(np.minimum.accumulate(costs.mean_micros[order][::-1])[::-1], np.iinfo(np.int64).max)
     roomier = cheapest[np.searchsorted(headroom[order], roomy_from)]
     second = np.minimum(roomier, NO_ESCALATION * costs.mean_micros)
-    expected = _expected(costs.mean_micros, costs.wasted_micros, second, oom_probability)
+    expected = _expected(costs.mean_micros, costs.wasted_micros + crash_micros, second, oom_probability)
     return replace(costs, expected_micros=expected)
 
 

@@ -18,6 +18,7 @@ from scheduler.domain.decision import Considered, Decision, Judged, Naive, Place
 from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import Foresight, holds_weights
 from scheduler.domain.listing import judged, list_candidates
+from scheduler.domain.money import usd_to_micros
 from scheduler.domain.options import Options, options_of, possible
 from scheduler.domain.outlook import Outlook, look_at
 from scheduler.domain.room import OPEN, Room
@@ -144,8 +145,9 @@ def _naive(outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
     keys = (table.layout_place, costs.use_p50_s, table.tie, table.micros_per_hour)
     best = int(eligible[np.lexsort(tuple(key[eligible] for key in keys))[0]])
     lot, cell = outlook.proposals.inventory.stock.lot(int(table.lot[best])), outlook.cell(int(table.cell[best]))
-    # if it runs out of memory, the naive user loses that use and then needs what was chosen here
+    # if it runs out of memory, the naive user loses that use, what else a crash costs, and then needs what was chosen
     after = int(costs.expected_micros[winner if winner is not None else best])
+    after += usd_to_micros(outlook.constraints.out_of_memory_usd)
     ppm = round((1.0 - cell.fit.probability) * 1_000_000)
     expected = int(costs.mean_micros[best]) * (1_000_000 - ppm) + (int(costs.wasted_micros[best]) + after) * ppm
     return Naive(

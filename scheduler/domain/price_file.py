@@ -17,7 +17,7 @@ from scheduler.domain.errors import InvalidOffer
 from scheduler.domain.habits import Habits, read_habits
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.offers import Offer
-from scheduler.domain.price_line import PriceLine, offer_of
+from scheduler.domain.price_line import ONE_MACHINE, PriceLine, offer_of
 
 __all__ = ["PRICE_COLUMNS", "read_habits", "read_lines", "read_prices"]
 
@@ -49,10 +49,12 @@ def read_lines(path: Path, gpus: GpuCatalogue) -> list[PriceLine]:
 def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
     gpu_type = row.text("gpu_type")
     try:
-        gpus.variants(gpu_type)
+        sliced = any(gpu.slice_of for gpu in gpus.variants(gpu_type))
     except UnknownGpuType as error:
         raise row.refuse(str(error)) from None
     node_gpus = row.integer("node_gpus", minimum=1, maximum=MOST_NODE_GPUS)
+    if sliced and node_gpus > 1:
+        raise row.refuse(f"node_gpus is {node_gpus}, but {gpu_type} is a part of one GPU")
     on_demand, spot = _price(row, "on_demand_usd_per_gpu_hour"), _price(row, "spot_usd_per_gpu_hour")
     if on_demand is None and spot is None:
         raise row.refuse("has neither an on-demand nor a spot price")
@@ -70,6 +72,7 @@ def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
         spot_micros=spot,
         price_date=row.day("price_date").isoformat(),
         source=row.text("source"),
+        max_nodes=ONE_MACHINE if sliced else None,
     )
 
 

@@ -9,6 +9,9 @@ from uuid import UUID
 from scheduler.domain.habits import ANY_PROVIDER, FROM_HABITS, Habits
 from scheduler.domain.offers import Offer
 
+ONE_MACHINE = 1
+"""Parts of GPUs are never joined over a network: that would be slower and dearer than the whole card."""
+
 PriceKey = tuple[str, str, str, str]
 
 
@@ -29,6 +32,8 @@ class PriceLine:
     spot_micros: int | None
     price_date: str
     source: str
+    max_nodes: int | None = None
+    """As its provider's habit is, where None."""
 
     @property
     def key(self) -> PriceKey:
@@ -50,7 +55,7 @@ def offer_of(line: PriceLine, habits: Mapping[str, Habits], *, backend: str, off
         gpu_type=line.gpu_type,
         node_gpus=line.node_gpus,
         sold_gpus=line.sold_gpus,
-        max_nodes=habit.max_nodes,
+        max_nodes=habit.max_nodes if line.max_nodes is None else line.max_nodes,
         # a provider of one machine at least has that machine
         capacity_gpus=max(habit.capacity_gpus, line.node_gpus) if habit.assumed else habit.capacity_gpus,
         on_demand_micros_per_gpu_hour=line.on_demand_micros,

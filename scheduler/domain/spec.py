@@ -79,6 +79,9 @@ class Constraints(_Part):
     max_cost_usd: Usd | None = None
     max_runtime_s: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     min_fit_probability: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    out_of_memory_usd: Annotated[Decimal, Field(ge=0, le=Decimal(10**6), allow_inf_nan=False)] = Field(
+        Decimal(0), description="What a crash for lack of memory costs beside machines: weighed, never billed"
+    )
 
     @field_validator("layout")
     @classmethod

@@ -125,6 +125,7 @@ def tabulate(
         headroom=outlook.headroom[cell],
         roomy_from=outlook.roomy_from[cell],
         possible=near == FEASIBLE,
+        crash_micros=usd_to_micros(constraints.out_of_memory_usd),
     )
     return Table(
         lot=place[row], stands_for=left.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free_to_it,

@@ -99,6 +99,10 @@ class Holdings:
         """Whether any lot on these terms is free."""
         return self._heads[terms] < len(self._market.lots[terms])
 
+    def is_cheapest(self, terms: int) -> bool:
+        """Whether the very cheapest lot on these terms is free."""
+        return self._heads[terms] == 0
+
     def reserve(self, terms: int) -> int:
         """Take the cheapest free lot on these terms; the place of its offer."""
         offer = self._market.lots[terms][self._heads[terms]]

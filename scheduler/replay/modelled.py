@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from predictor.model import Predictor
 from scheduler.domain.arrays import Ints
 from scheduler.domain.candidates import enumerate_candidates
 from scheduler.domain.fit import Tried
+from scheduler.domain.money import usd_to_micros
 from scheduler.domain.spec import Constraints
 from scheduler.replay.errors import InvalidReplay
 from scheduler.replay.market import Market
@@ -48,6 +50,7 @@ class Recipe:
     reference: str = REFERENCE
     """A GPU type, or a bare name for any of its variants."""
     min_fit_probability: float = Constraints().min_fit_probability
+    out_of_memory_usd: Decimal = Constraints().out_of_memory_usd
 
 
 def build_modelled(trace: Trace, recipe: Recipe, *, seed: int) -> World:
@@ -74,12 +77,17 @@ def build_modelled(trace: Trace, recipe: Recipe, *, seed: int) -> World:
         f"workloads drawn from a mix of {len(recipe.mix)}; nothing in the trace says what its jobs were",
         f"durations are those on as many {recipe.reference} as the trace says, the cheapest that is sold",
     ]
+    if recipe.out_of_memory_usd:
+        notes.append(
+            f"a crash is reckoned to cost ${recipe.out_of_memory_usd} beside machines, so that Pythia avoids it; "
+            "no figure holds that sum"
+        )
     if capped:
         notes.append(f"{capped} jobs asked for more GPUs than any offer sells, and take the most that is sold")
     return World(
         market=recipe.market, classes=tuple(classes), basis="modelled", reference=recipe.reference,
         jobs=_jobs(trace, recipe, classes, kind, usual_count, draws, generator),
-        notes=tuple(notes),
+        crash_micros=usd_to_micros(recipe.out_of_memory_usd), notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scheduler.domain.arrays import Floats
 from scheduler.replay.figures import Figures
 
-_SHOWN_CARDS = 8
+_SHOWN_CARDS = 14
 
 
 def can_plot() -> bool:
@@ -30,6 +30,8 @@ def save_plots(figures: Sequence[Figures], waits: Mapping[str, Floats], folder: 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "pythia"  # equal figures give equal files
     plt: Any = import_module("matplotlib.pyplot")
+    colours = plt.get_cmap("tab20").colors
+    matplotlib.rcParams["axes.prop_cycle"] = import_module("cycler").cycler(color=colours[::2] + colours[1::2])
     pictures: dict[str, Callable[[Any], None]] = {
         "cost": lambda axes: _cost(axes, figures),
         "cards": lambda axes: _cards(axes, figures),
@@ -50,10 +52,12 @@ def save_plots(figures: Sequence[Figures], waits: Mapping[str, Floats], folder: 
 def _cost(axes: Any, figures: Sequence[Figures]) -> None:
     names = [one.policy for one in figures]
     bars = axes.barh(names, [float(one.total_usd) for one in figures])
-    axes.bar_label(bars, labels=["" if one.regret is None else f" {100 * one.regret:+.1f} %" for one in figures])
+    above = ["" if one.regret is None else f" ({100 * one.regret:+.1f} %)" for one in figures]
+    axes.bar_label(bars, [f" ${one.total_usd:,.0f}{more}" for one, more in zip(figures, above, strict=True)])
     axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlabel("US dollars in all; beside it, above the oracle")
+    axes.margins(x=0.3)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("US dollars in all (above the oracle)")
     axes.set_title("What all jobs cost")
 
 
@@ -64,9 +68,10 @@ def _cards(axes: Any, figures: Sequence[Figures]) -> None:
             totals[card] = totals.get(card, 0.0) + float(usd / one.total_usd)
     shown = sorted(totals, key=lambda card: -totals[card])[:_SHOWN_CARDS]
     left = np.zeros(len(figures))
-    for card in (*shown, "others"):
+    for number, card in enumerate((*shown, "others")):
         shares = np.array([_share(one, card, shown) for one in figures])
-        axes.barh([one.policy for one in figures], shares, left=left, label=card)
+        colour = "lightgrey" if card == "others" else f"C{number}"
+        axes.barh([one.policy for one in figures], shares, left=left, label=card, color=colour)
         left += shares
     axes.invert_yaxis()
     axes.set_xlabel("share of the policy's dollars")

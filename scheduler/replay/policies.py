@@ -59,7 +59,7 @@ def expect(world: World, judged: Judged, jobs: Rows) -> Weighed:
     work, not drawn anew for each, and the price comes in when it is known.
     """
     work = world.jobs.work[jobs][:, None]
-    seconds = np.mean([billed_s(judged, judged.before_s + work * run) for run in judged.levels_s], axis=0)
+    seconds = billed_s(judged, judged.before_s + work * judged.levels_s[:, None, :]).mean(axis=0)
     seconds[judged.before_s + work * judged.p90_s > MAX_SECONDS] = np.inf
     return Weighed(
         rows=judged.rows,
@@ -71,13 +71,27 @@ def expect(world: World, judged: Judged, jobs: Rows) -> Weighed:
     )
 
 
-def with_risk(mean: Floats, wasted: Floats, judged: Judged) -> Floats:
-    """`cost.escalate` for the rows of one job, costs that are not to be had now infinite."""
-    roomier = np.append(np.minimum.accumulate(mean[judged.by_headroom][::-1])[::-1], np.inf)[judged.roomy_at]
+def with_risk(mean: Floats, lost: Floats, judged: Judged) -> Floats:
+    """`cost.escalate` for (…, rows), costs that are not to be had now infinite; `lost` is all that a crash costs."""
+    by_headroom = mean[..., judged.by_headroom]
+    cheapest = np.minimum.accumulate(by_headroom[..., ::-1], axis=-1)[..., ::-1]
+    nothing = np.full((*mean.shape[:-1], 1), np.inf)  # past the roomiest there is none
+    roomier = np.concatenate([cheapest, nothing], axis=-1)[..., judged.roomy_at]
     second = np.minimum(roomier, NO_ESCALATION * mean)
     chance = judged.oom_probability
-    expected: Floats = (1.0 - chance) * mean + chance * (wasted + second)
+    expected: Floats = (1.0 - chance) * mean + chance * (lost + second)
     return expected
+
+
+def second_try(mean: Floats, judged: Judged, best: Rows) -> Rows:
+    """For (jobs, rows) and the best row of each job: the row of its second try, the best itself where none is dearer
+    than trying twice as many GPUs there."""
+    jobs = np.arange(len(best))
+    by_headroom = mean[:, judged.by_headroom]
+    roomy = np.where(np.arange(mean.shape[1]) >= judged.roomy_at[best][:, None], by_headroom, np.inf)
+    at = roomy.argmin(axis=1)
+    cheaper = roomy[jobs, at] < NO_ESCALATION * mean[jobs, best]
+    return np.where(cheaper, judged.by_headroom[at], best)
 
 
 def _pythia(world: World, kind: int, jobs: Rows) -> Weighed:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_all_start_methods, get_context
 
 from scheduler.domain.arrays import Floats
 from scheduler.replay.figures import Figures, measure, timeline
@@ -12,6 +15,11 @@ from scheduler.replay.simulate import replay
 from scheduler.replay.world import World
 
 Say = Callable[[str], None]
+Played = tuple[Figures, Floats]
+"""What a policy came to, and each job's wait."""
+
+SIDE_BY_SIDE = 5_000
+"""Jobs from which policies are played in processes of their own, one a core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +51,43 @@ def entries_of(world: World, doubted: World | None = None) -> list[Entry]:
 
 
 def compare(entries: Sequence[Entry], say: Say = lambda sentence: None) -> Compared:
-    """Play every entry; the oracle first, since the others are compared with it."""
-    played: dict[str, Figures] = {}
-    waits: dict[str, Floats] = {}
-    oracle_micros: int | None = None
-    for entry in sorted(entries, key=lambda one: one.policy is not ORACLE):
-        say(f"replaying {len(entry.world.jobs):,} jobs as {entry.name}")
-        journal = replay(entry.world, entry.policy)
-        columns = journal.columns()
-        if entry.policy is ORACLE:
-            oracle_micros = int(columns.cost_micros.sum())
-        played[entry.name] = measure(
-            entry.world, policy=entry.name, says=entry.says, journal=journal, oracle_micros=oracle_micros
-        )
-        waits[entry.name] = timeline(entry.world, columns).wait_s
-    return Compared(
-        figures=tuple(played[one.name] for one in entries), waits={one.name: waits[one.name] for one in entries}
+    """Play every entry, side by side where that pays; then compare them with the oracle."""
+    say(f"replaying {len(entries[0].world.jobs):,} jobs as {', '.join(entry.name for entry in entries)}")
+    played = _play_all(entries, say)
+    oracle = next(
+        figures.total_usd for entry, (figures, _) in zip(entries, played, strict=True) if entry.policy is ORACLE
     )
+    return Compared(
+        figures=tuple(replace(figures, regret=float(figures.total_usd / oracle) - 1) for figures, _ in played),
+        waits={figures.policy: waits for figures, waits in played},
+    )
+
+
+def _play_all(entries: Sequence[Entry], say: Say) -> list[Played]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores == 1 or len(entries[0].world.jobs) < SIDE_BY_SIDE or "fork" not in get_all_start_methods():
+        return [_play(entry) for entry in entries]
+    # a fork shares the worlds, which are large and hold functions; nobody changes them
+    with ProcessPoolExecutor(min(cores, len(entries)), get_context("fork"), _share, (entries,)) as pool:
+        plays = {pool.submit(_play_shared, place): entry.name for place, entry in enumerate(entries)}
+        for done in as_completed(plays):
+            say(f"replayed as {plays[done]}: ${done.result()[0].total_usd:,.0f}")
+        return [play.result() for play in plays]
+
+
+_shared: Sequence[Entry] = ()
+
+
+def _share(entries: Sequence[Entry]) -> None:
+    global _shared  # noqa: PLW0603 - a process of its own, for these entries alone
+    _shared = entries
+
+
+def _play_shared(place: int) -> Played:
+    return _play(_shared[place])
+
+
+def _play(entry: Entry) -> Played:
+    journal = replay(entry.world, entry.policy)
+    figures = measure(entry.world, policy=entry.name, says=entry.says, journal=journal, oracle_micros=None)
+    return figures, timeline(entry.world, journal.columns()).wait_s

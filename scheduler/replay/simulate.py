@@ -18,25 +18,35 @@ from scheduler.domain.settlement import bill
 from scheduler.replay.attempts import Attempt, Journal
 from scheduler.replay.market import Holdings
 from scheduler.replay.menu import Judged, Rows
-from scheduler.replay.policies import Policy, Weighed, expect, with_risk
+from scheduler.replay.policies import Policy, Weighed, expect, second_try, with_risk
 from scheduler.replay.world import World
 
-WINDOW = 2048
-"""Jobs that are weighed together: enough for arrays to pay, few enough for their columns to fit in memory."""
+WINDOW_CELLS = 2_000_000
+"""Jobs × rows that are weighed together: enough for arrays to pay, few enough for them to fit in memory."""
 
 _MOMENT_S = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What one job weighs: a row of `Weighed`, in hours."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Jobs of one kind that were weighed together: `Weighed`, in hours."""
 
     rows: Rows
     terms: Ints
     hours: Floats
+    """(jobs, rows), as are the others."""
     done_s: Floats | None
-    wasted_hours: Floats | None
+    lost_hours: Floats | None
     judged: Judged | None
+
+
+class _Likely(NamedTuple):
+    """What a job chooses if the cheapest lots on these terms are free when it comes."""
+
+    row: int
+    terms: int
+    second: int
+    """The terms of its second try, on which its first rests."""
 
 
 class _Event(NamedTuple):
@@ -73,14 +83,22 @@ class _Run:
         self._foreseen = 0
         self._queues: dict[int, list[int]] = {}
         """By terms the jobs that wait for a lot, the oldest first; one that has gone elsewhere is passed over."""
-        self._choices: dict[int, _Choice] = {}
+        self._weighed: dict[int, tuple[_Group, int]] = {}
+        """Of each job that is not placed for good, its group and its place there."""
+        self._likely: dict[int, _Likely] = {}
         self._crashes: dict[int, tuple[int, ...]] = {}
-        self._weighed = 0
+        self._weighed_until = 0
+        self._window = max(1, WINDOW_CELLS // max(len(one.menu) for one in world.classes))
+        self._cheapest: Floats = self._holdings.micros_per_hour.copy()
 
     def submit(self, job: int, now: float) -> None:
-        if job >= self._weighed:
+        if job >= self._weighed_until:
             self._weigh_window()
-        self._decide(job, now)
+        likely = self._likely.pop(job, None)
+        if likely and self._holdings.is_cheapest(likely.terms) and self._holdings.is_cheapest(likely.second):
+            self._place(job, likely.row, likely.terms, now)
+        else:
+            self._decide(job, now)
 
     def play_until(self, now: float) -> None:
         while self._events and self._events[0].at_s <= now:
@@ -92,50 +110,72 @@ class _Run:
 
     def _weigh_window(self) -> None:
         jobs = self._world.jobs
-        window = np.arange(self._weighed, min(self._weighed + WINDOW, len(jobs)))
-        self._weighed = int(window[-1]) + 1
+        window = np.arange(self._weighed_until, min(self._weighed_until + self._window, len(jobs)))
+        self._weighed_until = int(window[-1]) + 1
         alike = np.stack([jobs.kind[window], jobs.usual_count[window]], axis=1)
         for kind, count in np.unique(alike, axis=0).tolist():
             chosen = window[(alike == (kind, count)).all(axis=1)]
-            self._keep(chosen, self._policy.weigh(self._world, kind, chosen))
+            self._foretell(chosen, self._keep(chosen, self._policy.weigh(self._world, kind, chosen)))
 
-    def _keep(self, jobs: Rows, weighed: Weighed) -> None:
+    def _keep(self, jobs: Rows, weighed: Weighed) -> _Group:
         if weighed.judged is not None and weighed.judged.unlikely:
             self.journal.unlikely.update(jobs.tolist())
-        hours = np.broadcast_to(weighed.seconds / 3600.0, (len(jobs), len(weighed.rows)))
-        done, wasted = weighed.done_s, weighed.wasted_s
-        for place, job in enumerate(jobs.tolist()):
-            self._choices[job] = _Choice(
-                weighed.rows,
-                weighed.terms,
-                hours[place],
-                None if done is None else done[place],
-                None if wasted is None else wasted[place] / 3600.0,
-                weighed.judged,
-            )
+        group = _Group(
+            rows=weighed.rows,
+            terms=weighed.terms,
+            hours=np.broadcast_to(weighed.seconds / 3600.0, (len(jobs), len(weighed.rows))),
+            # what will never end is never in time
+            done_s=None if weighed.done_s is None else np.where(weighed.seconds == np.inf, np.inf, weighed.done_s),
+            lost_hours=None if weighed.wasted_s is None else weighed.wasted_s / 3600.0,
+            judged=weighed.judged,
+        )
+        self._weighed.update((job, (group, place)) for place, job in enumerate(jobs.tolist()))
+        return group
+
+    def _foretell(self, jobs: Rows, group: _Group) -> None:
+        """Choose for all of them at once as if everything were free.
+
+        What is held of a market only makes lots dearer, and no cost falls when a price rises: a choice stands if its
+        own lots, and those of its second try, are still the cheapest when the job comes.
+        """
+        price = self._cheapest[group.terms]
+        cost = price * group.hours
+        if group.done_s is not None:
+            left = (self._world.jobs.deadline_s - self._world.jobs.submit_s)[jobs]
+            cost[group.done_s > left[:, None]] = np.inf
+        mean = cost
+        if group.judged is not None and group.lost_hours is not None:
+            cost = with_risk(mean, price * group.lost_hours + self._world.crash_micros, group.judged)
+        best = cost.argmin(axis=1)
+        second = best if cost is mean or group.judged is None else second_try(mean, group.judged, best)
+        found = zip(
+            jobs.tolist(), cost.min(axis=1).tolist(), group.rows[best].tolist(), group.terms[best].tolist(),
+            group.terms[second].tolist(), strict=True,
+        )  # fmt: skip
+        self._likely.update(
+            (job, _Likely(row, terms, then)) for job, least, row, terms, then in found if least != np.inf
+        )
 
     def _decide(self, job: int, now: float) -> bool:
         """Place a job or leave it waiting; whether it was placed."""
-        choice = self._choices[job]
-        price = self._holdings.micros_per_hour[choice.terms]
-        cost = price * choice.hours
+        group, place = self._weighed[job]
+        price = self._holdings.micros_per_hour[group.terms]
+        cost = price * group.hours[place]
         left = self._world.jobs.deadline_s[job] - now
-        last_moment = np.inf
-        if choice.done_s is not None and left != np.inf:
-            in_time = (choice.done_s <= left) & (choice.hours != np.inf)
-            if in_time.any():
-                cost[~in_time] = np.inf
-                last_moment = now + left - float(choice.done_s[in_time].min())
-            else:
+        if group.done_s is not None and left != np.inf:
+            late = group.done_s[place] > left
+            if late.all():
                 self.journal.late.add(job)
+            else:
+                cost[late] = np.inf
         if cost.min() == np.inf:
-            self._wait(job, last_moment, now)
+            self._wait(job, now)
             return False
-        if choice.judged is not None and choice.wasted_hours is not None:
-            cost = with_risk(cost, price * choice.wasted_hours, choice.judged)
+        if group.judged is not None and group.lost_hours is not None:
+            cost = with_risk(cost, price * group.lost_hours[place] + self._world.crash_micros, group.judged)
         best = int(cost.argmin())
         self.waiting.discard(job)
-        self._place(job, int(choice.rows[best]), int(choice.terms[best]), now)
+        self._place(job, int(group.rows[best]), int(group.terms[best]), now)
         return True
 
     def _place(self, job: int, row: int, terms: int, now: float) -> None:
@@ -157,7 +197,7 @@ class _Run:
             Attempt(job, offer, row, one.gpu_count, now, used_s, run_s, completed, closed.billed_s, closed.cost_micros)
         )
         if completed:
-            del self._choices[job]
+            del self._weighed[job]
 
     def _end(self, attempt: Attempt, now: float) -> None:
         opened = self._holdings.release(attempt.offer, attempt.gpu_count)
@@ -178,13 +218,17 @@ class _Run:
         heapq.heappush(self._events, _Event(at_s, self._foreseen, attempt, job))
         self._foreseen += 1
 
-    def _wait(self, job: int, last_moment: float, now: float) -> None:
+    def _wait(self, job: int, now: float) -> None:
         if job in self.waiting:
             return
-        if last_moment != np.inf:  # a moment later nothing is in time any more, and what is late may be free
-            self._foresee(max(last_moment, now) + _MOMENT_S, job=job)
+        group, place = self._weighed[job]
+        deadline_s = self._world.jobs.deadline_s[job]
+        if group.done_s is not None and deadline_s != np.inf:
+            last_moment = float(deadline_s - group.done_s[place].min())
+            if last_moment >= now:  # a moment later nothing is in time any more, and what is late may be free
+                self._foresee(last_moment + _MOMENT_S, job=job)
         self.waiting.add(job)
-        for terms in set(self._choices[job].terms.tolist()):
+        for terms in set(self._weighed[job][0].terms.tolist()):
             heapq.heappush(self._queues.setdefault(terms, []), job)
 
     def _serve(self, opened: list[int], now: float) -> None:

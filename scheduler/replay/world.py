@@ -97,6 +97,8 @@ class World:
     """What its figures are: measured or modelled."""
     reference: str
     """The GPU type that users take."""
+    crash_micros: int = 0
+    """What Pythia reckons a crash to cost beside machines, see `Constraints.out_of_memory_usd`."""
     notes: tuple[str, ...] = ()
     """What was assumed, for the report."""
 

@@ -15,8 +15,8 @@ from scheduler.economics.moves import Move, moves
 from scheduler.economics.spec import CrossoverSpec, TokensSpec, workload_of
 from scheduler.economics.tokens import TokenCost, TokenCosts, token_costs
 from scheduler.services.knowledge import Knowledge
-from scheduler.storage import offers, prices
-from scheduler.storage.engine import Engine, reading
+from scheduler.services.outlook import read_inventory
+from scheduler.storage.engine import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +31,12 @@ class TokenReport:
 
 def price_tokens(engine: Engine, knowledge: Knowledge, spec: TokensSpec) -> TokenReport:
     """Price tokens on the inventory in the database."""
-    return _report(knowledge, spec, _inventory(engine, knowledge))
+    return _report(knowledge, spec, read_inventory(engine, knowledge)[0])
 
 
 def price_tokens_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TokensSpec) -> TokenReport:
     """Price tokens on offers that are at hand: for those who have no server yet."""
     return _report(knowledge, spec, inventory_of(listed))
-
-
-def _inventory(engine: Engine, knowledge: Knowledge) -> Inventory:
-    with reading(engine) as session:
-        return knowledge.memory.inventory(
-            (engine.url, prices.version(session)), offers.held(session), lambda: offers.enabled(session)
-        )
 
 
 def _report(knowledge: Knowledge, spec: TokensSpec, inventory: Inventory) -> TokenReport:
@@ -69,7 +62,7 @@ class CrossoverReport:
 
 def compare_apis(engine: Engine, knowledge: Knowledge, spec: CrossoverSpec) -> CrossoverReport:
     """Compare on the inventory in the database."""
-    return _compare(knowledge, spec, _inventory(engine, knowledge))
+    return _compare(knowledge, spec, read_inventory(engine, knowledge)[0])
 
 
 def compare_apis_on(listed: Sequence[Offer], knowledge: Knowledge, spec: CrossoverSpec) -> CrossoverReport:

@@ -15,7 +15,7 @@ from predictor.facts import datasets_dir
 from predictor.hardware import load_gpu_types
 
 DATASETS = datasets_dir()
-FILES = ["gpu_types.csv", "model_architectures.csv", "prices_2026_08.csv", "providers.csv"]
+FILES = ["gpu_types.csv", "gpu_slices.csv", "model_architectures.csv", "prices_2026_08.csv", "providers.csv"]
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -45,6 +45,8 @@ def test_the_data_card_counts_what_is_there() -> None:
     assert f"{len(PRICES):,} offers" in card
     assert f"{len(table('model_architectures.csv'))} models" in card
     assert f"{len(table('gpu_types.csv')) - 1} GPU types" in card
+    assert f"{len(table('prices_2026_05.csv'))} offers of 5 providers" in card
+    assert f"{len(table('gpu_slices.csv'))} parts of cards" in card
     assert f"{len(telemetry())} runs" in card
 
 

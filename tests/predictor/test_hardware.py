@@ -9,7 +9,7 @@ import pytest
 
 from predictor.errors import InvalidFacts, UnknownGpuType
 from predictor.facts import datasets_dir
-from predictor.hardware import COLUMNS, load_gpu_types
+from predictor.hardware import COLUMNS, SLICE_COLUMNS, load_gpu_types
 
 GPUS = load_gpu_types()
 
@@ -103,6 +103,46 @@ def test_a_card_that_cannot_be_is_refused_with_its_line(tmp_path: Path, column: 
         writer.writeheader()
         writer.writerow(row | {column: value})
     with pytest.raises(InvalidFacts, match=f"gpu_types.csv line 2: {sentence}"):
+        load_gpu_types(path)
+
+
+def test_a_part_of_a_card_has_its_share_of_memory_and_of_every_rate() -> None:
+    third, whole = GPUS.get("A10/3"), GPUS.get("A10")
+    assert (third.slice_of, third.parts, whole.slice_of, whole.parts) == ("A10", 3, None, 1)
+    assert third.usable_gib == pytest.approx(22.49 / 3)
+    assert third.memory_bandwidth_gbs == pytest.approx(200)
+    assert third.bf16_tflops == pytest.approx(125 / 3)
+    assert (third.fp8_tflops, third.native_fp8, third.compute_capability) == (None, False, "8.6")
+
+
+def test_a_name_of_a_card_never_means_a_part_of_it() -> None:
+    assert all(gpu.slice_of is None for name in ("A10", "L4", "RTXPRO6000") for gpu in GPUS.variants(name))
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.333, "A10/3"), (0.167, "A10/6"), (0.5, "A10/2"), (0.3, None)])
+def test_a_part_is_found_by_the_share_that_price_lists_write(share: float, name: str | None) -> None:
+    found = GPUS.part_of("A10", share)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("H100-SXM/7,H200,7,mig,a list", "whole is 'H200', not a card of the catalogue"),
+        ("H100-7,H100-SXM,7,mig,a list", "name is 'H100-7', must be H100-SXM/7"),
+        ("H100-SXM/1,H100-SXM,1,mig,a list", "parts is 1"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused_with_its_line(tmp_path: Path, line: str, said: str) -> None:
+    with (datasets_dir() / "gpu_types.csv").open(encoding="utf-8", newline="") as stream:
+        row = next(row for row in csv.DictReader(stream) if row["name"] == "H100-SXM")
+    path = tmp_path / "gpu_types.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerow(row)
+    (tmp_path / "gpu_slices.csv").write_text(f"{','.join(SLICE_COLUMNS)}\n{line}\n", encoding="utf-8")
+    with pytest.raises(InvalidFacts, match=f"gpu_slices.csv line 2: {said}"):
         load_gpu_types(path)
 
 

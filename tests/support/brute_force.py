@@ -90,13 +90,13 @@ class Option:
         tail = (1 - asked) * bell.cdf(-crashed / sigma)
         return min(CONVINCING * self.headroom, math.exp(-bell.inv_cdf(tail) * sigma))
 
-    def expected(self, tries: Sequence[tuple[float, int]], asked: float) -> int:
+    def expected(self, tries: Sequence[tuple[float, int]], asked: float, crash: int) -> int:
         """What it is expected to cost until the job is done; `tries` are headroom and mean of all that would do."""
         enough, mean = self.roomy_from(asked), self.mean
         second = min([NO_ESCALATION * mean, *(other for headroom, other in tries if headroom >= enough)])
         chance = round((1.0 - self.fit.probability) * PPM)
         wasted = self.bill(self.offer.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
-        return (mean * (PPM - chance) + (wasted + second) * chance) // PPM
+        return (mean * (PPM - chance) + (wasted + second + crash) * chance) // PPM
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def best_of(
         return None
     asked = spec.constraints.min_fit_probability
     tries = sorted({(option.headroom, option.mean) for option in feasible})
-    priced = tuple((option, option.expected(tries, asked)) for option in feasible)
+    crash = usd_to_micros(spec.constraints.out_of_memory_usd)
+    priced = tuple((option, option.expected(tries, asked, crash)) for option in feasible)
 
     def rank(one: tuple[Option, int]) -> tuple[object, ...]:
         option, cost = one

@@ -106,6 +106,7 @@ def constraint_sets(draw: st.DrawFn) -> Constraints:
             "max_cost_usd": draw(st.one_of(st.none(), st.decimals("0.01", "500", places=2))),
             "max_runtime_s": draw(st.one_of(st.none(), seconds)),
             "min_fit_probability": draw(st.sampled_from([0.5, 0.95])),
+            "out_of_memory_usd": draw(st.sampled_from([0, 0, 5, 1000])),
         }
     )
 

@@ -62,8 +62,10 @@ def test_skypilot_zones_are_one_offer_at_the_lowest_spot_price(tmp_path: Path) -
 
 def test_of_two_listings_the_newer_counts_and_a_year_is_its_first_day(tmp_path: Path) -> None:
     found = read(tmp_path, LISTING)
-    (line,) = found.lines
+    line, part = found.lines
     assert found.format == "listing"
+    assert (part.gpu_type, part.node_gpus, part.sold_gpus, part.max_nodes) == ("A10/2", 1, (1,), 1)
+    assert part.on_demand_micros == 400_000  # of the part, not of the card
     assert (line.price_date, line.on_demand_micros, line.spot_micros) == ("2026-08-06", 3_000_000, None)
     (undated,) = read(tmp_path, "\n".join(LISTING.splitlines()[:2])).lines
     assert (undated.price_date, undated.on_demand_micros) == ("2025-01-01", 2_950_000)

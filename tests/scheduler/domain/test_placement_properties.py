@@ -107,6 +107,7 @@ def test_a_tighter_constraint_never_makes_the_job_cheaper(case: Case, other: Con
             "min_deadline_probability": max(ours.min_deadline_probability, other.min_deadline_probability),
             "max_cost_usd": min(budgets, default=None),
             "min_fit_probability": max(ours.min_fit_probability, other.min_fit_probability),
+            "out_of_memory_usd": max(ours.out_of_memory_usd, other.out_of_memory_usd),
         }
     )
     spec = case.spec.model_copy(update={"objective": Objective.COST})

@@ -42,6 +42,11 @@ def test_a_line_becomes_an_offer_with_its_providers_habits(tmp_path: Path) -> No
     assert "capacity_gpus" in offer.assumed
 
 
+def test_a_part_of_a_gpu_is_sold_by_itself_whatever_its_providers_habits(tmp_path: Path) -> None:
+    (offer,) = read(tmp_path, {"gpu_type": "A10/3", "node_gpus": "1", "sold_gpus": "1"})
+    assert (offer.gpu_type, offer.counts(), offer.max_nodes) == ("A10/3", (1,), 1)
+
+
 def test_a_provider_that_is_not_listed_has_the_habits_of_any(tmp_path: Path) -> None:
     (offer,) = read(tmp_path, {"provider": "nobody-knows"})
     assert (offer.billing_increment_s, offer.max_nodes, offer.tenancy) == (3600, 1, "unknown")
@@ -59,6 +64,7 @@ def test_a_provider_that_is_not_listed_has_the_habits_of_any(tmp_path: Path) -> 
         ({"sold_gpus": "16"}, "sold_gpus"),
         ({"sold_gpus": "one"}, "sold_gpus"),
         ({"price_date": "yesterday"}, "price_date"),
+        ({"gpu_type": "A10/3", "node_gpus": "2", "sold_gpus": "2"}, "A10/3 is a part of one GPU"),
         ({"region": "eu-west-1", "provider": ""}, "provider is empty"),
     ],
 )

@@ -54,6 +54,26 @@ def test_prices_of_a_day_are_those_known_then() -> None:
     assert "of 2026-05-31 or before" in may.says
 
 
+def test_what_a_seller_asked_in_may_counts_until_its_list_of_august() -> None:
+    gpus = load_gpu_types()
+
+    def h100_of_verda(day: str) -> set[int | None]:
+        found = find_prices(day, gpus).offers
+        assert len({one.id for one in found}) == len(found)
+        return {
+            one.on_demand_micros_per_gpu_hour for one in found
+            if (one.provider, one.gpu_type, one.node_gpus) == ("verda", "H100-SXM", 1)
+        }  # fmt: skip
+
+    may, august = h100_of_verda("2026-05-31"), h100_of_verda("2026-08-31")
+    assert may == {2_290_000}
+    assert august.isdisjoint(may)
+    assert august == {
+        one.on_demand_micros_per_gpu_hour for one in find_prices(None, gpus).offers
+        if (one.provider, one.gpu_type, one.node_gpus) == ("verda", "H100-SXM", 1)
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -15,7 +16,9 @@ from scheduler.domain.money import billed_seconds, cost_micros
 from scheduler.domain.offers import Offer
 from scheduler.replay.attempts import Journal
 from scheduler.replay.figures import measure, timeline
+from scheduler.replay.market import Holdings
 from scheduler.replay.policies import CATALOGUE, ORACLE, POLICIES, PYTHIA, USER, Policy
+from scheduler.replay.run import compare, entries_of
 from scheduler.replay.simulate import replay
 from scheduler.replay.world import World
 from tests.scheduler.replay.worlds import make_trace, modelled, random_trace
@@ -215,3 +218,29 @@ def test_a_job_without_an_end_is_noticed() -> None:
     world = modelled(make_trace([(0.0, 1, 60.0)]), unlimited=True)
     with pytest.raises(AssertionError, match="1 jobs, but 0 ends"):
         timeline(world, Journal().columns())
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=NAMES)
+@pytest.mark.parametrize("world", [crowded, roomy], ids=["crowded", "roomy"])
+def test_choosing_ahead_of_time_changes_nothing(
+    world: Callable[[], World], policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = replay(world(), policy).attempts
+    monkeypatch.setattr(Holdings, "is_cheapest", lambda self, terms: False)  # nothing foretold ever stands
+    assert replay(world(), policy).attempts == ahead
+
+
+def test_a_crash_that_costs_more_than_machines_is_made_less_often() -> None:
+    careless = roomy()
+    careful = replace(careless, crash_micros=1_000_000_000)
+    crashes = [sum(not one.completed for one in replay(world, PYTHIA).attempts) for world in (careless, careful)]
+    assert crashes[1] < crashes[0]
+
+
+def test_policies_played_side_by_side_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = entries_of(crowded())
+    one_by_one = compare(entries)
+    monkeypatch.setattr("scheduler.replay.run.SIDE_BY_SIDE", 1)
+    together = compare(entries)
+    assert together.figures == one_by_one.figures
+    assert all((together.waits[name] == one_by_one.waits[name]).all() for name in NAMES)

@@ -22,7 +22,7 @@ def test_the_migrations_build_what_the_code_declares(database_url: str) -> None:
 def test_a_missing_column_would_be_noticed(database_url: str) -> None:
     engine = sa.create_engine(database_url)
     with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN reason")
+        connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN spec_sha256")
     with engine.connect() as connection, pytest.raises(Exception, match="New upgrade operations detected"):
         command.check(alembic_config(connection))
 
