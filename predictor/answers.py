@@ -52,7 +52,7 @@ def training_forecasts(
     low, middle, high = (np.exp(band) for band in (outlook.time.p10, outlook.time.p50, outlook.time.p90))
     time = a.time
     answers = _Answers(
-        questions=questions,
+        questions=tuple(questions),  # made into values later, whatever becomes of the list
         figures=_figures(a, outlook, (low * steps, middle * steps, high * steps), training_startup_s(a.columns)),
         parts=_parts(a.footprint),
         rates=(tokens / high, tokens / middle, tokens / low),
@@ -80,7 +80,7 @@ def inference_forecasts(
     low, middle, high = (np.exp(band) for band in (outlook.time.p10, outlook.time.p50, outlook.time.p90))
     time = a.time
     answers = _Answers(
-        questions=questions,
+        questions=tuple(questions),  # made into values later, whatever becomes of the list
         figures=_figures(a, outlook, (low, middle, high), inference_startup_s(a.columns)),
         parts=_parts(a.footprint),
         rates=(tokens / high, tokens / middle, tokens / low),

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictor.architectures.architecture import Architecture
 from predictor.forecast import Question
-from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather, per_row
+from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather
 from predictor.hardware import GpuType
 from predictor.layout import Layout
 from predictor.words import Sharding
@@ -162,10 +162,9 @@ def gpu_columns(gpus: Sequence[GpuType]) -> GpuColumns:
 
 def layout_columns(questions: Sequence[Question], gpu: GpuColumns) -> LayoutColumns:
     """One row per question; ``gpu`` are the columns of the same questions."""
-    n = len(questions)
     split = gather(distinct([question.layout for question in questions]), _layout)
-    node_gpus = per_row((question.node_gpus for question in questions), n)
-    said = per_row((question.interconnect_gbps or 0.0 for question in questions), n)
+    node_gpus = np.array([question.node_gpus for question in questions], dtype=np.float64)
+    said = np.array([question.interconnect_gbps or 0.0 for question in questions], dtype=np.float64)
     return as_columns(
         LayoutColumns,
         split

@@ -6,7 +6,7 @@ distinct object and gathered with an index array, so the cost of a row is a few 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain
@@ -86,11 +86,6 @@ def distinct_rows(rows: Floats) -> Kinds:
 def _odd_weights(count: int) -> Floats:
     weights: Floats = np.sqrt(np.arange(count) + 2.0 + np.pi)
     return weights
-
-
-def per_row(values: Iterable[float], count: int) -> Floats:
-    """A column of numbers that differ by question, read one by one."""
-    return np.fromiter(values, dtype=np.float64, count=count)
 
 
 def as_columns(columns: type[C], arrays: Mapping[str, object]) -> C:

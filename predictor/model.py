@@ -6,7 +6,7 @@ the bundle does not cover keeps its arithmetic, with documented margins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -68,15 +68,17 @@ class Predictor:
         self, questions: Sequence[Question], history: Sequence[Observation] | None
     ) -> Iterator[tuple[list[int], Sequence[Answer]]]:
         """The questions of each kind of work, by their places, and the answers to them."""
-        asking: tuple[tuple[type, Callable[[list[Question]], Sequence[Answer]]], ...] = (
-            (TrainingWorkload, self._training),
-            (InferenceWorkload, self._inference),
-            (CustomWorkload, lambda asked: custom_answers(asked, history or (), self._kinds, self.version)),
-        )
-        for kind, ask in asking:
-            places = [place for place, question in enumerate(questions) if isinstance(question.workload, kind)]
-            if places:
-                yield places, ask([questions[place] for place in places])
+        places_of: dict[type, list[int]] = {}
+        for place, question in enumerate(questions):
+            places_of.setdefault(type(question.workload), []).append(place)
+        asking: Mapping[type, Callable[[Sequence[Question]], Sequence[Answer]]] = {
+            TrainingWorkload: self._training,
+            InferenceWorkload: self._inference,
+            CustomWorkload: lambda asked: custom_answers(asked, history or (), self._kinds, self.version),
+        }
+        for kind, places in places_of.items():
+            asked = questions if len(places) == len(questions) else [questions[place] for place in places]
+            yield places, asking[kind](asked)
 
     def explain(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
         """Like `answer`, each forecast with its explanation; it costs several times as much, which only those pay who
@@ -90,12 +92,12 @@ class Predictor:
             kinds=self._kinds,
         )
 
-    def _training(self, questions: list[Question]) -> Forecasts:
+    def _training(self, questions: Sequence[Question]) -> Forecasts:
         arithmetic = training_arithmetic(questions)
         outlook = self._outlook(Task.TRAINING_MEMORY, Task.TRAINING_TIME, arithmetic, arithmetic.time.step_time_s)
         return training_forecasts(questions, arithmetic, outlook, self.version)
 
-    def _inference(self, questions: list[Question]) -> Forecasts:
+    def _inference(self, questions: Sequence[Question]) -> Forecasts:
         arithmetic = inference_arithmetic(questions)
         outlook = self._outlook(Task.INFERENCE_MEMORY, Task.INFERENCE_TIME, arithmetic, arithmetic.time.runtime_s)
         return inference_forecasts(questions, arithmetic, outlook, self.version)

@@ -42,9 +42,8 @@ def _training(workload: TrainingWorkload, sharding: Sharding) -> list[str]:
         notes.append(
             f"sequence_length: lengths vary, {lengths.mean:.0f} in a mean batch and {lengths.peak:.0f} in the longest"
         )
-    assumed = any(note.startswith("pure_low_precision: True") for note in workload.assumptions)
-    mixed = workload.precision is not Precision.FP16
-    if assumed and mixed and sharding is Sharding.ZERO3 and workload.method is Method.FULL:
+    sharded = sharding is Sharding.ZERO3 and workload.method is Method.FULL and workload.precision is not Precision.FP16
+    if sharded and any(note.startswith("pure_low_precision: True") for note in workload.assumptions):
         notes.append("pure_low_precision: FP32 shards (the habit of FSDP)")
     return notes
 

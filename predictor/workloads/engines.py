@@ -69,6 +69,7 @@ def find_trainer(engine: str) -> Trainer:
     return next((habits for prefix, habits in _TRAINERS.items() if engine.startswith(prefix)), _AUTOCAST)
 
 
+@lru_cache(maxsize=256)
 def is_known_trainer(engine: str) -> bool:
     """False where `find_trainer` falls back to the habits of Transformers."""
     return engine.startswith(tuple(_TRAINERS))
@@ -123,6 +124,7 @@ def find_serving_engine(engine: str, software: Software) -> ServingEngine:
     return next((habits for prefix, habits in _ENGINES.items() if engine.startswith(prefix)), _VLLM)
 
 
+@lru_cache(maxsize=256)
 def is_known_engine(engine: str) -> bool:
     """False where `find_serving_engine` falls back to the habits of vLLM."""
     return engine.startswith(("huggingface", *_ENGINES))

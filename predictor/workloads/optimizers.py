@@ -65,6 +65,7 @@ def find_optimizer(name: str) -> Optimizer | None:
     return ADAMW if plain.startswith(_ADAMW_SPELLINGS) else None
 
 
+@lru_cache(maxsize=256)
 def optimizer_assumption(name: str) -> str | None:
     """What to say when the memory of an optimizer had to be assumed."""
     return None if find_optimizer(name) else f"optimizer: {name} is not known, counted as adamw"
