@@ -103,7 +103,8 @@ def settle(task: Task, found: Samples, grown: Grown, *, seed: int, recipe: Recip
     """How far to trust what was grown, and how widely it misses."""
     table = task.features
     held_out = grown.held_out if recipe.balance else grown.held_out.unbalanced()
-    habits, particulars = choose_trust(held_out) if recipe.trust else (_WHOLE, _WHOLE)
+    several = len(set(found.site.tolist())) > 1
+    habits, particulars = choose_trust(held_out, several_sites=several) if recipe.trust else (_WHOLE, _WHOLE)
     domain = describe(found.rows[:, table.fixed], found.rows[:, table.growing], limit=REFERENCES[task], ids=found.ids)
     missed = misses(task, held_out, held_out.left(habits, particulars), domain)
     spread, calibration = learn_bands(task, missed, domain, seed=seed, recipe=recipe)

@@ -106,8 +106,11 @@ def _source_balance(found: Samples) -> Floats:
     return np.asarray(settings[place] ** -0.5)
 
 
-def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
-    """The trust in habits and in particulars that leaves the least on held-out rows, each chosen given the other."""
+def choose_trust(held_out: HeldOut, *, several_sites: bool = True) -> tuple[Trust, Trust]:
+    """The trust in habits and in particulars that leaves the least on held-out rows, each chosen given the other.
+
+    What one site alone has measured says nothing of others, and is trusted near its own jobs only.
+    """
     away = held_out.distances[held_out.distances > 0]
     edges = np.quantile(away, [0.2, 0.4, 0.6, 0.8]) if len(away) else np.empty(0)
     scales = {NEAREST, 5 * NEAREST, *(max(float(edge), NEAREST) for edge in edges)}
@@ -116,7 +119,7 @@ def choose_trust(held_out: HeldOut) -> tuple[Trust, Trust]:
         for near, far, distance in product(
             (0.0, 0.25, 0.5, 0.75, 0.9, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), sorted(scales)
         )
-        if far <= near
+        if far <= (near if several_sites else 0.0)
     ]
     none = Trust(near=0.0, far=0.0, distance=NEAREST)
     habits = min(grid, key=lambda trust: held_out.loss(trust, none))
