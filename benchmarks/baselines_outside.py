@@ -40,7 +40,7 @@ class Answers:
 
 def ask_llm_analysis(observations: Sequence[Observation], python: Path = PYTHON) -> Answers:
     """Memory and time of full training and of batches of a known size."""
-    jobs = [job for one in observations if (job := _training_job(one) or _inference_job(one)) is not None]
+    jobs = [job for one in observations for job in (_training_job(one), _inference_job(one)) if job is not None]
     return _ask("llm-analysis", "llm_analysis_worker.py", jobs, python)
 
 
@@ -71,7 +71,7 @@ def _ask(name: str, worker: str, jobs: Sequence[Job], python: Path) -> Answers:
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         said, late = done.stdout, "" if done.returncode == 0 else f"; it failed with {_last_line(done.stderr)}"
     except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        said = (error.stdout or b"").decode()  # bytes, although text was asked for
         late = f"; it was stopped after {PATIENCE_S} s"
     answers = [json.loads(line) for line in said.splitlines() if line.endswith("}")]
     refused = [str(one["refused"]) for one in answers if "refused" in one]

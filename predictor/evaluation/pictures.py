@@ -124,7 +124,7 @@ def _points(axis: Any, judged: Judged) -> None:
     unit = "GiB" if judged.task.is_memory else "s per step" if judged.task is Task.TRAINING_TIME else "s per job"
     axis.set_xlabel(f"measured ({unit})")
     axis.set_ylabel(f"forecast p50 ({unit})")
-    axis.set_title(f"{_words(judged.task)}, {judged.grouping} unseen")
+    axis.set_title(f"{_words(judged.task)}\n{judged.grouping} unseen")
 
 
 def _calibration(report: Report) -> str | None:
@@ -195,7 +195,7 @@ def _curve(report: Report) -> str | None:
         axis.set_xlabel("own configurations observed")
         axis.set_ylabel("median error on the others (%)")
         axis.set_title(_words(task))
-    axes[0][0].legend(loc="upper right")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center")
     return _svg(figure)
 
 
@@ -210,7 +210,7 @@ def _ablations(report: Report) -> str | None:
         for column, task in enumerate(tasks):
             mine = {one.variant: one for one in report.ablations if (one.task, one.grouping) == (task, grouping)}
             _bars(axes[row][column], variants, [100 * mine[name].error if name in mine else None for name in variants])
-            axes[row][column].set_title(f"{_words(task)}, {grouping} unseen")
+            axes[row][column].set_title(f"{_words(task)}\n{grouping} unseen")
             axes[row][column].set_visible(bool(mine))
     return _svg(figure)
 
