@@ -28,7 +28,7 @@ from scheduler.storage.views import CandidateView, DecisionView
 MOST_QUESTIONS = 150_000
 """Questions whose boards and forecasts are kept, some 1.5 kB each; a plan asks about 500."""
 
-MOST_DECISIONS = 500
+MOST_DECISIONS = 300
 """Decisions that are kept with their candidates and the answer that shows them, some 500 kB each."""
 
 

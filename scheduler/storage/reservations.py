@@ -36,13 +36,15 @@ def reserve(session: Session, offer_id: UUID, gpu_count: int) -> int | None:
     return int(got)
 
 
-# locked in the order of their keys, as an import of prices does, so that no two wait for each other
+# locked in the order of their keys, as an import of prices locks them, so that no two wait for each other; "C" is the
+# order in which Python sorts text, whatever the database's own is
 _TAKE = text("""
 WITH wanted AS (
   SELECT * FROM unnest(CAST(:offers AS uuid[]), CAST(:gpus AS bigint[])) AS w(id, gpus)
 ), held AS MATERIALIZED (
   SELECT o.id FROM offers o JOIN wanted ON wanted.id = o.id WHERE o.enabled
-  ORDER BY o.provider, o.region, o.instance_type, o.gpu_type FOR NO KEY UPDATE OF o
+  ORDER BY o.provider COLLATE "C", o.region COLLATE "C", o.instance_type COLLATE "C", o.gpu_type COLLATE "C"
+  FOR NO KEY UPDATE OF o
 )
 UPDATE offers SET reserved_gpus = reserved_gpus + wanted.gpus
 FROM held JOIN wanted ON wanted.id = held.id
