@@ -180,11 +180,11 @@ def _slice(row: FactRow, by_name: Mapping[str, GpuType]) -> GpuType:
         raise row.refuse(f"whole is {row.values['whole']!r}, not a card of the catalogue")
     if row.text("name") != f"{whole.name}/{parts}":
         raise row.refuse(f"name is {row.values['name']!r}, must be {whole.name}/{parts}")
-    shared: dict[str, float | None] = {name: getattr(whole, name) for name in _SHARED}
-    share: dict[str, Any] = {name: None if value is None else value / parts for name, value in shared.items()}
+    figures = {name: getattr(whole, name) for name in _SHARED}
+    shares: dict[str, Any] = {name: None if figure is None else figure / parts for name, figure in figures.items()}
     return replace(
         whole, name=row.values["name"], slice_of=whole.name, parts=parts, nvlink_gbs=0.0, link="none", mig_max=0,
-        **share,
+        **shares,
     )  # fmt: skip
 
 

@@ -120,5 +120,6 @@ _CONSTRAINTS: dict[str, Callable[[Any], str]] = {
     "spot": lambda spot: "spot only" if spot == "require" else "spot allowed",
     "deadline": lambda deadline: f"deadline {moment(deadline)}",
     "max_cost_usd": lambda amount: f"max ${usd(str(amount))}",
+    "out_of_memory_usd": lambda amount: f"a crash reckoned at ${usd(str(amount))}",
     "max_runtime_s": lambda seconds: f"at most {duration(seconds)}",
 }

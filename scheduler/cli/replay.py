@@ -63,7 +63,7 @@ def replay(
     ] = 0.95,
     crash_usd: Annotated[
         float, typer.Option("--crash-usd", min=0, help="What modelled jobs say a crash costs them beside machines.")
-    ] = 50.0,
+    ] = 125.0,
     as_json: AsJson = False,
 ) -> None:
     """Compare Pythia with other ways of choosing, and with an oracle, on the same arrivals."""

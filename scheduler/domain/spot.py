@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.special import nbdtr
 
 from predictor.facts import datasets_dir, read_facts
 from predictor.workload import CustomWorkload, Workload
@@ -35,6 +36,11 @@ OPEN_BAND_TO = 0.5
 CHECKPOINT_S = 1800.0
 """Training is taken to save itself, and batch inference to write its answers, every half an hour: assumed. A custom job
 is taken to begin again, since nothing is known of it."""
+
+MOST_INTERRUPTIONS = 64
+"""A job that may well be interrupted more often is promised to no deadline: it is taken to need `NEVER_S`."""
+
+NEVER_S = 1e9
 
 _MONTH_H = 730.0
 _LONGEST_WAIT = 30.0
@@ -100,6 +106,25 @@ def slowdown(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float)
     short = np.minimum(np.maximum(stretch, 1e-12), _LONGEST_WAIT)
     factor: Floats = np.where(stretch > 0, (1.0 + rate * restart_s) * np.expm1(short) / short, 1.0)
     return factor
+
+
+def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float) -> Floats:
+    """Seconds that so much work does not exceed with this probability; `NEVER_S` where no time can be promised.
+
+    The work is done in pieces from checkpoint to checkpoint (`every_s` may be infinite: one piece), each tried until
+    nothing interrupts it. How often that fails over all pieces is negative binomial; each time costs at most a
+    restart and a piece.
+    """
+    piece_s = np.minimum(run_s, every_s)
+    pieces = np.ceil(run_s / np.maximum(piece_s, 1e-9))
+    kept = np.exp(-per_hour / 3600.0 * (restart_s + piece_s))
+    found: Floats = np.where(per_hour > 0, NEVER_S, run_s)
+    for count in range(MOST_INTERRUPTIONS + 1):
+        likely = (found == NEVER_S) & (nbdtr(count, pieces, kept) >= probability)
+        found[likely] = (run_s + count * (restart_s + piece_s))[likely]
+        if (found != NEVER_S).all():
+            break
+    return found
 
 
 def spot_note(hazard: Hazard, workload: Workload) -> str:

@@ -20,7 +20,6 @@ from scheduler.domain.cost import Costs, Runs, escalate, reckon
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.outlook import Outlook
 from scheduler.domain.pruning import all_of, undercut
-from scheduler.domain.quantiles import quantile
 from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
 from scheduler.domain.spec import Constraints, Objective
 from scheduler.domain.spot import checkpoint_s
@@ -154,7 +153,7 @@ def _judge(
         number[hit] = over[hit]
 
     if constraints.deadline is not None:
-        run = runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, constraints.min_deadline_probability))
+        run = runs.run_within(constraints.min_deadline_probability)
         available = (constraints.deadline - now).total_seconds()
         stop(Code.DEADLINE, runs.provision_s + runs.startup_s + run - available)
     if constraints.max_cost_usd is not None:

@@ -40,7 +40,7 @@ class Trace:
     submit_s: Floats
     """Since the first submission."""
     gpu_count: Ints
-    """Part of a GPU counts as one: nobody here sells parts."""
+    """Part of a GPU counts as one: how much of it was used, no trace says."""
     duration_s: Floats
     left_out: Mapping[str, int]
     """How many lines hold nothing to replay, by reason."""

@@ -24,7 +24,7 @@ from scheduler.domain.offers import Offer
 from scheduler.domain.precision import unsupported
 from scheduler.domain.quantiles import LEVELS, Z90, Z95
 from scheduler.domain.spec import Constraints, JobSpec, Objective, Spot
-from scheduler.domain.spot import CHECKPOINT_S, load_hazards
+from scheduler.domain.spot import CHECKPOINT_S, MOST_INTERRUPTIONS, NEVER_S, load_hazards
 
 Oracle = Callable[[Question], Forecast]
 PPM = 1_000_000
@@ -61,6 +61,24 @@ class Option:
         stretch = rate * min(run_s, self.checkpoint_s)
         exponent = min(max(stretch, 1e-12), 30.0)
         return before + run_s * (1 + rate * before) * math.expm1(exponent) / exponent
+
+    def done_within(self, probability: float) -> float:
+        """Seconds from the order to the end that are not exceeded with this probability."""
+        before = self.offer.provision_s + self.forecast.startup_s
+        if not self.spot:
+            return before + self.run(probability)
+        each = math.sqrt(probability)
+        run = self.run(each)
+        machines = math.ceil(self.count / self.offer.node_gpus)
+        rate = machines * load_hazards().of(self.offer).per_hour / 3600
+        piece = min(run, self.checkpoint_s)
+        pieces, kept = math.ceil(run / piece), math.exp(-rate * (before + piece))
+        likely = 0.0
+        for failed in range(MOST_INTERRUPTIONS + 1):
+            likely += math.comb(pieces + failed - 1, failed) * kept**pieces * (1 - kept) ** failed
+            if likely >= each:
+                return before + run + failed * (before + piece)
+        return NEVER_S
 
     def bill(self, use_s: float) -> int:
         """Micro-dollars for so many seconds."""
@@ -221,7 +239,7 @@ def _will_do(option: Option, asked: Constraints, now: datetime, spent_micros: in
         return False
     if asked.deadline is not None:
         left = (asked.deadline - now).total_seconds()
-        if option.use(option.run(asked.min_deadline_probability)) > left * (1 + 1e-12):
+        if option.done_within(asked.min_deadline_probability) > left * (1 + 1e-12):
             return False
     if asked.max_cost_usd is not None:
         most = usd_to_micros(asked.max_cost_usd)

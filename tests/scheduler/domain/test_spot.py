@@ -14,12 +14,17 @@ from predictor.architectures.catalogue import load_models
 from predictor.errors import InvalidFacts
 from predictor.workload import Software
 from predictor.workloads.spec import resolve
-from scheduler.domain.spot import CHECKPOINT_S, checkpoint_s, load_hazards, slowdown, spot_note
+from scheduler.domain.spot import CHECKPOINT_S, NEVER_S, at_most, checkpoint_s, load_hazards, slowdown, spot_note
 from tests.support.offers import make_custom_spec, make_offer, make_spec
 
 
 def factor(run_s: float, restart_s: float, per_hour: float, every_s: float) -> float:
     return float(slowdown(np.array([run_s]), np.array([restart_s]), np.array([per_hour]), every_s)[0])
+
+
+def within(run_s: float, restart_s: float, per_hour: float, every_s: float, probability: float) -> float:
+    found = at_most(np.array([run_s]), np.array([restart_s]), np.array([per_hour]), every_s, probability)
+    return float(found[0])
 
 
 def test_on_demand_takes_as_long_as_the_work() -> None:
@@ -36,6 +41,27 @@ def test_the_formula_is_what_a_simulation_of_interruptions_gives(
     draw = np.random.default_rng(1)
     took = [_simulated(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(4000)]
     assert float(np.mean(took)) == pytest.approx(run_s * factor(run_s, restart_s, per_hour, every_s), rel=0.03)
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    ("run_s", "restart_s", "per_hour", "every_s"),
+    [(36_000, 600, 0.1, 1800), (36_000, 600, 0.5, 1800), (1_000, 60, 2.0, math.inf), (200_000, 900, 0.02, 1800)],
+)
+def test_what_is_promised_of_interrupted_work_is_kept_as_often_as_it_is_promised(
+    run_s: float, restart_s: float, per_hour: float, every_s: float, probability: float
+) -> None:
+    draw = np.random.default_rng(2)
+    took = [_simulated(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(2000)]
+    promised = within(run_s, restart_s, per_hour, every_s, probability)
+    # of 2,000 runs three standard deviations: at most 3.4 points
+    assert float(np.mean(np.array(took) <= promised)) >= probability - 3 * math.sqrt(0.25 / 2000)
+    assert run_s <= promised < 7 * run_s
+
+
+def test_no_deadline_is_promised_to_work_that_is_interrupted_before_it_gets_on() -> None:
+    assert within(360_000, 600, 4.0, math.inf, 0.9) == NEVER_S
+    assert within(360_000, 600, 0.0, math.inf, 0.9) == 360_000
 
 
 def _simulated(draw: np.random.Generator, run_s: float, restart_s: float, rate: float, every_s: float) -> float:
