@@ -47,7 +47,6 @@ def report() -> Iterator[Report]:
         patch.setattr(held_out, "_FOLDS", dict.fromkeys(GROUPINGS, 2))
         patch.setattr(held_out, "_SPREAD", replace(few, min_rows=20))
         patch.setitem(scores.FOLDS, "configuration", 2)
-        patch.setattr(reporting, "ABLATED", ("configuration",))
         patch.setattr(reporting, "learning_curve", partial(learning_curve, counts=(0, 3), draws=2))
         yield make_report(WORLD, seed=7, created="2026-01-01", git_revision="abc", groupings=("configuration", "site"))
 
