@@ -91,7 +91,7 @@ def _report(
             groupings=groupings, ablate=ablate, curve=curve, each=each, say=_progress,
         )  # fmt: skip
     if not can_plot():
-        _progress("no plots: they need matplotlib")
+        _progress("no plots: they need matplotlib (pip install 'pythia-scheduler[plots]')")
     written = write_report(found, pictures(found) if can_plot() else {}, folder)
     _progress(f"wrote {' and '.join(str(path) for path in written)}")
     return found.scores
