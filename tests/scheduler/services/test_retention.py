@@ -29,7 +29,8 @@ NOW = OLD + 2 * YEAR
 @pytest.fixture
 def then(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """The same installation, years later; ids are of its time."""
-    monkeypatch.setattr("scheduler.services.placing.new_id", lambda: _id_of(installation.now))
+    for module in ("placing", "placing_new"):
+        monkeypatch.setattr(f"scheduler.services.{module}.new_id", lambda: _id_of(installation.now))
     installation.now = OLD
     make_months(installation.engine, now=OLD)
     return installation
