@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-placement bench-replay bench-economics
+.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-validation bench-retraining \
+	bench-placement bench-replay bench-economics
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,12 @@ bench-tools: $(READY)
 
 bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR)
 	@$(BIN)/python -m benchmarks.predictor $(ARGS)
+
+bench-validation: $(READY) ## Compare the shipped predictor with measurements that are kept apart (PYTHIA_VALIDATION_DIR)
+	@$(BIN)/python -m benchmarks.validation
+
+bench-retraining: $(READY) ## Time learning from 100,000 observations, with its memory (PYTHIA_OBSERVATIONS_DIR)
+	@$(BIN)/python -m benchmarks.retraining $(ARGS)
 
 bench-placement: $(READY) ## Compare placements with brute force; time plans and submissions (ARGS="--seconds 60 --keep DIR")
 	@$(BIN)/python -m benchmarks.placement $(ARGS)

@@ -23,6 +23,7 @@ from predictor.architectures.catalogue import load_models
 from predictor.bundle import Bundle, load_bundle
 from predictor.evaluation.report import make_report
 from predictor.evaluation.scores import Score, score_table
+from predictor.evaluation.totals import memory_totals
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layouts import sensible_layouts
@@ -67,6 +68,7 @@ def main() -> int:
     found = make_report(observations, seed=SEED, created="", git_revision="", ablate=False, curve=False)
     print("\n".join(score_table(found.scores)))
     figures["held_out"] = {f"{score.task} by {score.grouping}": errors(score) for score in found.scores}
+    figures["memory"] = [total.to_json() for total in memory_totals(found.scores)]
     rows, notes = side_by_side(observations, found.judged)
     print("\n".join([*table(rows), *notes]))
     figures["baselines"] = [row.to_json() for row in rows]
