@@ -44,8 +44,8 @@ def considered(spec: JobSpec, predictor: Predictor) -> tuple[str, dict[str, Judg
 
 
 def test_a_short_job_goes_to_the_part_and_a_long_one_to_the_card_that_is_cheaper_for_the_work() -> None:
-    short, _ = considered(serve("Qwen/Qwen2.5-1.5B", 10), Predictor(None))  # starting up is all it pays for
-    long, found = considered(serve("Qwen/Qwen2.5-1.5B", 1_000_000), Predictor(None))
+    short, _ = considered(serve("Qwen/Qwen2.5-0.5B", 10), Predictor(None))  # starting up is all it pays for
+    long, found = considered(serve("Qwen/Qwen2.5-0.5B", 1_000_000), Predictor(None))
     assert (short, long) == ("A10/3", "A10")
     part, whole = found["A10/3"].forecast, found["A10"].forecast
     assert part is not None
