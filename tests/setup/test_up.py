@@ -85,7 +85,7 @@ def installation() -> Iterator[Installation]:
         for process in made.running:
             if process.poll() is None:
                 process.terminate()
-            process.communicate(timeout=15)
+            process.communicate(timeout=60)  # a database that was killed is recovered before it is stopped
 
 
 def until(holds: Callable[[], bool], within_s: float) -> bool:

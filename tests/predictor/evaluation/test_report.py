@@ -28,7 +28,7 @@ from predictor.evaluation.scores import SIZES_GIB, configuration_errors
 from predictor.evaluation.worst import SHOWN, worst_rows
 from predictor.features import Task
 from predictor.gather import Floats
-from predictor.learned import growing, held_out
+from predictor.learned import growing, held_out, misses
 from predictor.learned.boosting import Boosting
 from predictor.learned.folds import GROUPINGS
 from predictor.learned.samples import samples
@@ -45,7 +45,7 @@ def report() -> Iterator[Report]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growing, "SETTINGS", {task: growing.Settings(habits=few, particulars=few) for task in Task})
         patch.setattr(held_out, "_FOLDS", dict.fromkeys(GROUPINGS, 2))
-        patch.setattr(held_out, "_SPREAD", replace(few, min_rows=20))
+        patch.setattr(misses, "_SPREAD", replace(few, min_rows=20))
         patch.setitem(scores.FOLDS, "configuration", 2)
         patch.setattr(reporting, "learning_curve", partial(learning_curve, counts=(0, 3), draws=2))
         yield make_report(WORLD, seed=7, created="2026-01-01", git_revision="abc", groupings=("configuration", "site"))
