@@ -164,3 +164,13 @@ def _events(lines: Iterator[str]) -> Iterator[SentEvent]:
             data.append(value)
         elif name:
             fields[name] = value
+
+
+def post_unless_offline(path: str, body: dict[str, Any], otherwise: str) -> dict[str, Any]:
+    """What the server answers; where none does, ServerUnreachable that names the way without one."""
+    with connect() as server:
+        try:
+            answer: dict[str, Any] = server.post(path, body)
+        except ServerUnreachable as error:
+            raise ServerUnreachable(f"{error}; or {otherwise} without a server: --offline") from error
+    return answer

@@ -156,14 +156,9 @@ def _stream(
 
 
 def _by_server(what: str, asked: dict[str, Any]) -> dict[str, Any]:
-    from scheduler.cli.client import ServerUnreachable, connect  # noqa: PLC0415
+    from scheduler.cli.client import post_unless_offline  # noqa: PLC0415
 
-    with connect() as server:
-        try:
-            report: dict[str, Any] = server.post(f"/v1/economics/{what}", asked)
-        except ServerUnreachable as error:
-            raise ServerUnreachable(f"{error}; or ask without a server: --offline") from error
-    return report
+    return post_unless_offline(f"/v1/economics/{what}", asked, "ask")
 
 
 def _tokens_here(asked: dict[str, Any]) -> dict[str, Any]:

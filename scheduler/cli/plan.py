@@ -33,14 +33,9 @@ def plan(
 
 
 def _by_server(spec: dict[str, Any]) -> dict[str, Any]:
-    from scheduler.cli.client import ServerUnreachable, connect  # noqa: PLC0415
+    from scheduler.cli.client import post_unless_offline  # noqa: PLC0415
 
-    with connect() as server:
-        try:
-            decision: dict[str, Any] = server.post("/v1/plans", spec)
-        except ServerUnreachable as error:
-            raise ServerUnreachable(f"{error}; or plan without a server: --offline") from error
-    return decision
+    return post_unless_offline("/v1/plans", spec, "plan")
 
 
 def _offline(spec: dict[str, Any]) -> dict[str, Any]:
