@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from predictor.columns import InferenceColumns, TrainingColumns, inference_columns, training_columns
-from predictor.footprint.inference import inference_footprint
+from predictor.footprint.inference import InferenceFootprint, inference_footprint
 from predictor.footprint.parts import Footprint
 from predictor.footprint.training import training_footprint
 from predictor.forecast import Question
@@ -32,7 +32,7 @@ class InferenceArithmetic:
 
     columns: InferenceColumns
     software: SoftwareColumns
-    footprint: Footprint
+    footprint: InferenceFootprint
     time: InferenceTime
 
     @property

@@ -45,6 +45,8 @@ class Calibration:
     def quantiles(self, distance: Floats, levels: Sequence[float]) -> Floats:
         """(n, levels): what to add to the lifted log of a forecast to reach each probability."""
         per_bucket = np.stack([np.interp(levels, LEVELS, row) for row in self.table])
+        if not len(self.edges):
+            return np.broadcast_to(per_bucket, (len(distance), len(levels)))
         return per_bucket[self.buckets(distance)]
 
     def probability_below(self, distance: Floats, margin: Floats) -> Floats:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 
 from predictor.errors import InvalidWorkload
 from predictor.fact_columns import GpuColumns, LayoutColumns, ModelColumns, gpu_columns, layout_columns, model_columns
 from predictor.forecast import Question
-from predictor.gather import Flags, Floats, as_columns, distinct, gather
+from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather
 from predictor.roofline.pace import (
     NEW_CARD_YEAR,
     ServingPaceColumns,
@@ -33,6 +35,8 @@ from predictor.workloads.numbers import (
     inference_numbers,
     training_numbers,
 )
+
+W = TypeVar("W", TrainingWorkload, InferenceWorkload)
 
 SELECTIVE_CHECKPOINTING = CHECKPOINTING_CODES[Checkpointing.SELECTIVE]
 FULL_CHECKPOINTING = CHECKPOINTING_CODES[Checkpointing.FULL]
@@ -176,11 +180,9 @@ class InferenceColumns:
 
 def training_columns(questions: Sequence[Question]) -> TrainingColumns:
     """Columns of questions whose workloads are all TrainingWorkload."""
-    of_kind = [question.workload for question in questions if isinstance(question.workload, TrainingWorkload)]
-    _check_kind(of_kind, questions, "training")
-    workloads = distinct(of_kind)
+    workloads = _workloads(questions, TrainingWorkload, "training")
     numbers: dict[str, object] = {}
-    gpu = gpu_columns([question.gpu for question in questions])
+    gpu = gpu_columns(list(map(attrgetter("gpu"), questions)))
     layout = layout_columns(questions, gpu)
     said = gather(workloads, training_numbers)
     # the rules of TrainingWorkload.sequences_per_step, accumulation_steps and steps, for all rows at once
@@ -205,10 +207,8 @@ def training_columns(questions: Sequence[Question]) -> TrainingColumns:
 
 def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
     """Columns of questions whose workloads are all InferenceWorkload."""
-    of_kind = [question.workload for question in questions if isinstance(question.workload, InferenceWorkload)]
-    _check_kind(of_kind, questions, "inference")
-    workloads = distinct(of_kind)
-    gpu = gpu_columns([question.gpu for question in questions])
+    workloads = _workloads(questions, InferenceWorkload, "inference")
+    gpu = gpu_columns(list(map(attrgetter("gpu"), questions)))
     said = gather(workloads, inference_numbers)
     pace = gather(workloads, serving_pace)
     if (new := gpu.year >= NEW_CARD_YEAR).any():
@@ -227,12 +227,13 @@ def inference_columns(questions: Sequence[Question]) -> InferenceColumns:
 
 
 def _metrics(questions: Sequence[Question]) -> Floats:
-    metrics = distinct([question.vram_metric for question in questions])
+    metrics = distinct(list(map(attrgetter("vram_metric"), questions)))
     return gather(metrics, lambda metric: {"code": METRIC_CODES[metric]})["code"]
 
 
-def _check_kind(workloads: Sequence[object], questions: Sequence[Question], kind: str) -> None:
-    if len(workloads) != len(questions) or not questions:
-        raise InvalidWorkload(
-            f"{len(workloads)} of {len(questions)} questions are about {kind}; give at least one, all of it"
-        )
+def _workloads(questions: Sequence[Question], kind: type[W], word: str) -> Distinct[W]:
+    found: Distinct[W] = distinct(list(map(attrgetter("workload"), questions)))
+    if not questions or not all(isinstance(workload, kind) for workload in found.objects):
+        of_kind = sum(isinstance(question.workload, kind) for question in questions)
+        raise InvalidWorkload(f"{of_kind} of {len(questions)} questions are about {word}; give at least one, all of it")
+    return found

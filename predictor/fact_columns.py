@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
 from predictor.architectures.architecture import Architecture
 from predictor.forecast import Question
-from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather
+from predictor.gather import Distinct, Flags, Floats, as_columns, distinct, gather, select
 from predictor.hardware import GpuType
 from predictor.layout import Layout
 from predictor.words import Sharding
@@ -162,8 +163,8 @@ def gpu_columns(gpus: Sequence[GpuType]) -> GpuColumns:
 
 def layout_columns(questions: Sequence[Question], gpu: GpuColumns) -> LayoutColumns:
     """One row per question; ``gpu`` are the columns of the same questions."""
-    split = gather(distinct([question.layout for question in questions]), _layout)
-    node_gpus = np.array([question.node_gpus for question in questions], dtype=np.float64)
+    split = gather(distinct(list(map(attrgetter("layout"), questions))), _layout)
+    node_gpus = np.fromiter(map(attrgetter("node_gpus"), questions), np.float64, len(questions))
     said = np.array([question.interconnect_gbps or 0.0 for question in questions], dtype=np.float64)
     return as_columns(
         LayoutColumns,
@@ -180,7 +181,7 @@ def layout_columns(questions: Sequence[Question], gpu: GpuColumns) -> LayoutColu
 
 def _usual_interconnect_gbps(gpu: GpuColumns, node_gpus: Floats) -> Floats:
     """Makers' reference designs: an adapter per NVLink GPU, 200 Gbit/s (DGX A100), 400 (DGX H100) or 800 (B300)."""
-    per_gpu = np.select([gpu.year < 2022, gpu.year < 2025], [200.0, 400.0], 800.0)
+    per_gpu = select([gpu.year < 2022, gpu.year < 2025], [200.0, 400.0], 800.0)
     return np.where(gpu.nvlink_gbs > 0, per_gpu * node_gpus, PLAIN_INTERCONNECT_GBPS)
 
 

@@ -63,7 +63,8 @@ class FeatureTable:
     def rows(self, arithmetic: TrainingArithmetic | InferenceArithmetic) -> Floats:
         """(n, columns), every cell finite."""
         columns = [np.asarray(feature.read(arithmetic), dtype=np.float64) for feature in self.features]
-        return np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=1e6, neginf=-1e6)
+        rows = np.stack(columns, axis=1)
+        return rows if np.isfinite(rows).all() else np.nan_to_num(rows, nan=0.0, posinf=1e6, neginf=-1e6)
 
     def _places(self, role: Role) -> tuple[int, ...]:
         return tuple(place for place, feature in enumerate(self.features) if feature.role is role)
@@ -91,6 +92,12 @@ def _decode_intensity(x: InferenceArithmetic) -> Floats:
     rate = c.compute_tflops * 1e12 * c.gpu.achievable_fraction
     arithmetic = 2.0 * c.model.active_parameters * x.batch / c.layout.dp / rate
     return arithmetic / (c.model.parameters * c.weight_bytes / (c.gpu.bandwidth_gbs * 1e9))
+
+
+def _crowding(x: InferenceArithmetic) -> Floats:
+    """Sequences in flight over those whose cache fits, where more than fit: an engine with pages then lets some wait,
+    or throws out what it computed and does it again (PagedAttention, arXiv:2309.06180, section 4.5)."""
+    return np.where(x.columns.paged, np.maximum(x.batch / x.footprint.fitting, 1.0), 1.0)
 
 
 def _habits(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
@@ -183,11 +190,12 @@ INFERENCE_MEMORY = FeatureTable(
         )
     ),
     _split("log weights", lambda x: _log(x.footprint.weights)),
-    _growing("log batch", lambda x: _log(x.batch)),
+    # a cache that merely fills what is free says nothing of the job: what must fit does
+    _growing("log batch", lambda x: _log(x.footprint.least_batch)),
     _growing("log input", lambda x: _log(x.columns.input, 1.0)),
     _growing("log length", lambda x: _log(x.columns.input + x.columns.output, 1.0)),
-    _growing("log cache", lambda x: np.log(x.footprint.kv_cache + 0.25)),
-    _growing("log peak", lambda x: _log(x.footprint.peak_gib)),
+    _growing("log cache", lambda x: np.log(x.footprint.least_cache_gib + 0.25)),
+    _growing("log peak", lambda x: _log(x.footprint.least_peak_gib)),
 )
 
 TRAINING_TIME = FeatureTable(
@@ -215,6 +223,7 @@ INFERENCE_TIME = FeatureTable(
             _fixed("cache bytes", lambda x: x.columns.cache_bytes),
             _fixed("log engine step", lambda x: _log(x.columns.pace.step_s, 1e-6)),
             _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
+            _growing("log crowding", lambda x: _log(_crowding(x))),
             # a larger batch in flight may well be faster, so these are free; longer texts never are
             _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
             _split("log intensity", lambda x: _log(_decode_intensity(x), 1e-9)),

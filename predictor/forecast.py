@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from predictor.explained.explanation import CustomExplanation, Explanation
 from predictor.hardware import GpuType
 from predictor.layout import Layout
 from predictor.words import Basis, VramMetric
 from predictor.workload import Workload
+
+if TYPE_CHECKING:  # most forecasts are asked for without
+    from predictor.explained.explanation import CustomExplanation, Explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,8 @@ class Forecast:
     assumptions: tuple[str, ...]
     model_version: str
     details: Mapping[str, float] = field(default_factory=dict)
-    """Numbers for the curious (seconds of compute, bandwidth and communication of the arithmetic); may be empty."""
+    """Numbers for the curious (seconds of compute, bandwidth, communication and overhead of the arithmetic; those of a
+    serving job for each phase too, such as ``prefill_compute_s``); may be empty."""
     explanation: Explanation | CustomExplanation | None = None
     """Why; only for those who asked."""
 

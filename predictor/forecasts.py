@@ -88,6 +88,14 @@ def listed(forecasts: Sequence[Forecast]) -> Forecasts:
     return Forecasts(figures_of(forecasts), lambda rows: [forecasts[row] for row in rows.tolist()])
 
 
+def taken(forecasts: Sequence[Forecast], rows: Sequence[int]) -> Forecasts:
+    """Some rows of a list of forecasts, as a list of their own; no value is made for it."""
+    whole = forecasts if isinstance(forecasts, Forecasts) else listed(forecasts)
+    at = np.asarray(rows, dtype=np.intp)
+    columns = {field.name: getattr(whole.figures, field.name)[at] for field in fields(Figures)}
+    return Forecasts(Figures(**columns), lambda wanted: whole.at(at[wanted].tolist()))
+
+
 def joined(parts: Sequence[tuple[Sequence[int], Forecasts]], count: int) -> Forecasts:
     """Parts of a list of `count` forecasts put back together, each with the places it belongs at."""
     part_of, row_in = np.empty(count, dtype=np.intp), np.empty(count, dtype=np.intp)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Generic, TypeVar
 
@@ -41,6 +41,8 @@ def distinct(objects: Sequence[T]) -> Distinct[T]:
     """Tell objects apart by identity: hashing a frozen value of forty fields costs more than reading it twice."""
     keys = list(map(id, objects))
     first = dict(zip(keys, objects, strict=True))
+    if len(first) == 1:
+        return Distinct(list(first.values()), np.zeros(len(keys), dtype=np.intp))
     places = dict(zip(first, range(len(first)), strict=True))
     return Distinct(list(first.values()), np.fromiter(map(places.__getitem__, keys), np.intp, len(keys)))
 
@@ -88,10 +90,28 @@ def _odd_weights(count: int) -> Floats:
     return weights
 
 
+def select(conditions: Sequence[Flags], values: Sequence[Floats | float], otherwise: Floats | float) -> Floats:
+    """`numpy.select` of plain columns: where no condition holds `otherwise`, else the value of the first that does.
+
+    A few calls of `numpy.where` cost a fraction of its checks, which take longer than a plan's rows.
+    """
+    chosen = otherwise
+    for condition, value in zip(reversed(conditions), reversed(values), strict=True):
+        chosen = np.where(condition, value, chosen)
+    return np.asarray(chosen)
+
+
 def as_columns(columns: type[C], arrays: Mapping[str, object]) -> C:
     """Build a dataclass of columns from arrays of the same names; a field annotated ``Flags`` becomes boolean."""
-    chosen: dict[str, object] = {}
-    for field in fields(columns):  # type: ignore[arg-type]
-        value = arrays[field.name]
-        chosen[field.name] = value != 0.0 if field.type == "Flags" and isinstance(value, np.ndarray) else value
+    names, flags = _names_of(columns)  # type: ignore[arg-type]  # a class is hashable
+    chosen = {name: arrays[name] for name in names}
+    for name in flags:
+        if isinstance(value := chosen[name], np.ndarray):
+            chosen[name] = value != 0.0
     return columns(**chosen)
+
+
+@cache
+def _names_of(columns: type) -> tuple[list[str], list[str]]:
+    """All fields of a dataclass of columns, and of them the flags."""
+    return [field.name for field in fields(columns)], [one.name for one in fields(columns) if one.type == "Flags"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,15 +18,17 @@ from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic, infere
 from predictor.bundle import Bundle, load_bundle
 from predictor.calibration import Calibration
 from predictor.errors import NotEnoughData
-from predictor.explained.explaining import explain_answers
 from predictor.features import Task
+from predictor.footprint.parts import Footprint
 from predictor.forecast import Forecast, Question
 from predictor.forecasts import Forecasts, joined, listed
-from predictor.gather import Floats
+from predictor.gather import Floats, select
 from predictor.learned.correction import Corrected, uncorrected
-from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, bands, fit_probability
-from predictor.telemetry import Observation
+from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, Bands, bands, fit_probability
 from predictor.workload import CustomWorkload, InferenceWorkload, TrainingWorkload
+
+if TYPE_CHECKING:  # a forecast of one line from the shell needs no reader of telemetry
+    from predictor.telemetry import Observation
 
 ARITHMETIC_VERSION = "arithmetic"
 """The version of a predictor without a bundle."""
@@ -68,9 +71,13 @@ class Predictor:
         self, questions: Sequence[Question], history: Sequence[Observation] | None
     ) -> Iterator[tuple[list[int], Sequence[Answer]]]:
         """The questions of each kind of work, by their places, and the answers to them."""
-        places_of: dict[type, list[int]] = {}
-        for place, question in enumerate(questions):
-            places_of.setdefault(type(question.workload), []).append(place)
+        kinds = [type(question.workload) for question in questions]
+        places_of: dict[type, list[int]] = {kind: [] for kind in kinds}
+        if len(places_of) == 1:
+            places_of[kinds[0]] = list(range(len(kinds)))
+        else:
+            for place, kind in enumerate(kinds):
+                places_of[kind].append(place)
         asking: Mapping[type, Callable[[Sequence[Question]], Sequence[Answer]]] = {
             TrainingWorkload: self._training,
             InferenceWorkload: self._inference,
@@ -83,6 +90,8 @@ class Predictor:
     def explain(self, questions: Sequence[Question], history: Sequence[Observation] | None = None) -> list[Answer]:
         """Like `answer`, each forecast with its explanation; it costs several times as much, which only those pay who
         ask."""
+        from predictor.explained.explaining import explain_answers  # noqa: PLC0415 - only those who ask wait for it
+
         return explain_answers(
             questions,
             self.answer(questions, history),
@@ -112,8 +121,7 @@ class Predictor:
         fit = fit_probability(need, np.log(usable), held, held_calibration, MEMORY_MARGIN)
         peak = bands(np.log(arithmetic.footprint.peak_gib), held, held_calibration, MEMORY_MARGIN)
         return Outlook(
-            # what gives way to the card's size cannot pass it, once the least that must fit does
-            memory=peak.below(np.where(arithmetic.footprint.elastic & (fit >= P95), np.log(usable), np.inf)),
+            memory=_filled(peak, arithmetic.footprint, usable, fit),
             time=bands(np.log(seconds), timed, timed_calibration, TIME_MARGIN),
             fit=np.where(arithmetic.columns.gpu.usable_gib > 0, fit, 0.0),
             learned=held.learned | timed.learned,
@@ -138,6 +146,26 @@ class Predictor:
             whole = ~arithmetic.columns.gpu.sliced
             corrected = replace(corrected, in_domain=corrected.in_domain & whole)
         return (site.refine(rows, corrected) if site else corrected), calibration
+
+
+def _filled(peak: Bands, footprint: Footprint, usable: Floats, fit: Floats) -> Bands:
+    """What gives way to the card's size takes at most what its engine plans with, and all of it where sequences wait.
+
+    It cannot pass the card either, once the least that must fit does. So a forecast does not fall where longer texts
+    leave room for fewer of them.
+    """
+    planned, whole = np.log(np.maximum(footprint.planned_gib, 1e-9)), np.log(usable)
+    held = footprint.elastic & (fit >= P95)
+    alone = footprint.crowded & (footprint.need_gib > footprint.planned_gib)
+    middle = select([footprint.elastic & ~alone, held], [planned, whole], np.inf)
+    full = np.where(footprint.crowded & held, whole, -np.inf)
+    waiting, most = np.where(footprint.crowded, planned, -np.inf), np.where(held, whole, np.inf)
+    return Bands(
+        p10=np.minimum(np.maximum(peak.p10, waiting), middle),
+        p50=np.minimum(np.maximum(peak.p50, waiting), middle),
+        p90=np.minimum(np.maximum(peak.p90, full), most),
+        p95=np.minimum(np.maximum(peak.p95, full), most),
+    )
 
 
 def _or_raise(answer: Answer) -> Forecast:

@@ -53,8 +53,8 @@ def bands(arithmetic: Floats, corrected: Corrected, calibration: Calibration, ba
     the next source worse.
     """
     centre = arithmetic + corrected.shift
-    width = _width(corrected, calibration, bare)
-    steps = calibration.quantiles(corrected.distance, (P10, P90, P95)) * width[:, None]
+    usual = calibration.quantiles(corrected.distance, (P10, P90, P95))
+    steps = usual * _width(usual[:, 2], corrected, bare)[:, None]
     start, lift = lifted(centre, calibration.lift), calibration.lift
     return Bands(
         p10=np.minimum(lowered(start + steps[:, 0], lift), centre),
@@ -69,11 +69,13 @@ def fit_probability(
 ) -> Floats:
     """P(need <= usable), both as logarithms and the need by arithmetic; from the same distribution as the quantiles."""
     margin = lifted(usable, calibration.lift) - lifted(need + corrected.shift, calibration.lift)
-    return calibration.probability_below(corrected.distance, margin / _width(corrected, calibration, bare))
+    usual = calibration.quantiles(corrected.distance, (P95,))[:, 0]
+    return calibration.probability_below(corrected.distance, margin / _width(usual, corrected, bare))
 
 
-def _width(corrected: Corrected, calibration: Calibration, bare: Calibration) -> Floats:
-    """Factor on the usual steps: the question's own spread, and more for sizes beyond the largest seen."""
-    own = calibration.quantiles(corrected.distance, (P95,))[:, 0] * corrected.spread
+def _width(usual: Floats, corrected: Corrected, bare: Calibration) -> Floats:
+    """Factor on the usual steps, of which those to P95 are given: the question's own spread, and more for sizes beyond
+    the largest seen."""
+    own = usual * corrected.spread
     widest = bare.quantiles(corrected.distance, (P95,))[:, 0] / np.maximum(own, 1e-9)
     return corrected.spread * np.minimum(1.0 + corrected.beyond, np.maximum(1.0, widest))

@@ -20,6 +20,7 @@ from predictor.learned.recipe import SHIPPED, Growth, Recipe
 from predictor.learned.samples import Samples, samples
 from predictor.learned.trees import Trees
 from predictor.telemetry import Observation
+from predictor.threads import one_thread
 
 MIN_CONFIGURATIONS = 30
 """Fewer different settings of a task leave it to arithmetic, or to the bundle one starts from."""
@@ -94,7 +95,8 @@ def fit(task: Task, found: Samples, *, seed: int, recipe: Recipe = SHIPPED) -> C
 
 def grow_all(task: Task, found: Samples, *, seed: int, growth: Growth = SHIPPED.growth) -> Grown:
     """Grow the trees on all rows, and again without each group in turn: nearly all the work there is."""
-    held_out = hold_out(task, found, seed=seed, growth=growth)
+    with one_thread():
+        held_out = hold_out(task, found, seed=seed, growth=growth)
     habits, particulars = grow(task, found, seed=seed, growth=growth)
     return Grown(habits=habits, particulars=particulars, held_out=held_out)
 

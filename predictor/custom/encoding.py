@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.forecast import Question
 from predictor.gather import Flags, Floats, distinct
 from predictor.hardware import GpuType
-from predictor.workload import CustomWorkload
+from predictor.workload import CustomWorkload, Workload
 
 MAX_LEVELS = 12
 """Words kept per feature; one that says something new in every job (a name, a path) tells nothing."""
@@ -53,6 +54,19 @@ class Number:
         return np.isnan(values) | ((values >= self.low - margin) & (values <= top))
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What some jobs say of the features that an encoding knows."""
+
+    questions: Sequence[Question]
+    numbers: tuple[Floats, ...]
+    """(n,) of each number; NaN where a job gives none."""
+    words: tuple[NDArray[np.intp], ...]
+    """(n,) of each feature of words: the place of the word among those that have a column, or a negative number."""
+    novelty: Floats
+    """(n,): how many words of each job are new, and how many of the known numbers it does not give."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
     """The columns of one kind of job."""
@@ -70,19 +84,40 @@ class Encoding:
 
     def encode(self, questions: Sequence[Question]) -> Floats:
         """(n, columns)."""
-        features = [_features(question) for question in questions]
-        numbers = [number.encode(_said(number.name, features)) for number in self.numbers]
-        words = [column for name in self._words for column in self._columns(name, features)]
-        novelty = self._novelty(features)
-        return np.column_stack([*numbers, *words, self._cards(questions), novelty])
+        return self.encode_said(self.read(questions))
 
-    def within(self, questions: Sequence[Question]) -> list[bool]:
-        """True where every number lies in what was seen (half as much again at either end) and no word is new."""
-        features = [_features(question) for question in questions]
-        known = self._novelty(features) == 0.0
+    def read(self, questions: Sequence[Question]) -> Said:
+        """What the jobs say, each distinct one read once."""
+        workloads = distinct([question.workload for question in questions])
+        features = [_features(workload) for workload in workloads.objects]
+        novelty = np.zeros(len(features))
+        numbers, words = [], []
         for number in self.numbers:
-            known &= number.holds(_said(number.name, features))
-        return [bool(one) for one in known]
+            value = _values(number.name, features)
+            numbers.append(_numbers(value)[workloads.place])
+            novelty += [one is None for one in value]
+        for name, known in self._words.items():
+            word = np.array([_word(one, known) for one in _values(name, features)], dtype=np.intp)
+            words.append(word[workloads.place])
+            novelty += word == _NEW
+        return Said(questions, tuple(numbers), tuple(words), novelty[workloads.place])
+
+    def encode_said(self, said: Said) -> Floats:
+        """(n, columns)."""
+        numbers = [number.encode(value) for number, value in zip(self.numbers, said.numbers, strict=True)]
+        words = [
+            (word == place).astype(np.float64)
+            for known, word in zip(self._words.values(), said.words, strict=True)
+            for place in range(len(known))
+        ]
+        return np.column_stack([*numbers, *words, self._cards(said.questions), said.novelty])
+
+    def within(self, said: Said) -> Flags:
+        """True where every number lies in what was seen (half as much again at either end) and no word is new."""
+        known: Flags = said.novelty == 0.0
+        for number, value in zip(self.numbers, said.numbers, strict=True):
+            known &= number.holds(value)
+        return known
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -108,13 +143,6 @@ class Encoding:
             known[word] = len(known)
         return words
 
-    def _columns(self, name: str, features: Sequence[Features]) -> Floats:
-        """(words of the feature, n): 1 where the job says the word."""
-        known = self._words[name]
-        said = np.array([known.get(row.get(name), -1) for row in features], dtype=np.intp)  # type: ignore[arg-type]
-        columns: Floats = (said == np.arange(len(known))[:, None]).astype(np.float64)
-        return columns
-
     def _cards(self, questions: Sequence[Question]) -> Floats:
         """(n, GPU_COLUMNS)."""
         cards = distinct([question.gpu for question in questions])
@@ -134,19 +162,10 @@ class Encoding:
             accelerator - self.gpu_centre[3],
         )
 
-    def _novelty(self, features: Sequence[Features]) -> Floats:
-        """How many words of each job are new, and how many of the known numbers it does not give."""
-        novelty = np.zeros(len(features))
-        for name, known in self._words.items():
-            novelty += [isinstance(word := row.get(name), str) and word not in known for row in features]
-        for name in {number.name for number in self.numbers}:
-            novelty += [name not in row for row in features]
-        return novelty
-
 
 def learn_encoding(questions: Sequence[Question]) -> Encoding:
     """The columns that fit these jobs."""
-    features = [_features(question) for question in questions]
+    features = [_features(question.workload) for question in questions]
     names = sorted({name for row in features for name in row})
     cards = np.array([card_numbers(question.gpu, question.layout.gpu_count) for question in questions])
     centre = cards.mean(axis=0)
@@ -163,14 +182,27 @@ def card_numbers(gpu: GpuType, gpu_count: int) -> tuple[float, float, float, flo
     return math.log(rate), math.log(gpu.memory_bandwidth_gbs), math.log(gpu_count), float(gpu.is_accelerator)
 
 
-def _said(name: str, features: Sequence[Features]) -> Floats:
-    """A numeric feature of each job; NaN where it gives none."""
-    values = (row.get(name) for row in features)
-    return np.array([value if isinstance(value, (int, float)) else math.nan for value in values], dtype=np.float64)
+_NEW, _NO_WORD = -1, -2  # of a word that has no column, and of anything else
 
 
-def _features(question: Question) -> Features:
-    return question.workload.feature_map if isinstance(question.workload, CustomWorkload) else {}
+def _word(value: float | str | None, known: Mapping[str, int]) -> int:
+    return known.get(value, _NEW) if isinstance(value, str) else _NO_WORD
+
+
+def _values(name: str, features: Sequence[Features]) -> list[float | str | None]:
+    """What each job says of a feature; None where it says nothing."""
+    return [row.get(name) for row in features]
+
+
+def _numbers(values: Sequence[float | str | None]) -> Floats:
+    """The numbers among them; NaN for all else."""
+    if str in set(map(type, values)):  # which numpy would try to read as a number
+        values = [None if isinstance(value, str) else value for value in values]
+    return np.array(values, dtype=np.float64)
+
+
+def _features(workload: Workload) -> Features:
+    return workload.feature_map if isinstance(workload, CustomWorkload) else {}
 
 
 def _number(name: str, features: Sequence[Features]) -> Number | None:

@@ -8,33 +8,38 @@ most of the way to it, and some dozens leave little of the opinion.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from predictor.custom.bayes import Opinion, regress, student_below, student_quantiles
 from predictor.custom.encoding import GPU_COLUMNS, Encoding, learn_encoding
 from predictor.custom.kinds import KindModel, with_intercept
-from predictor.forecast import Question, Spread, Vram
-from predictor.gather import Floats
-from predictor.telemetry import Observation
+from predictor.forecast import Question
+from predictor.gather import Flags, Floats
 from predictor.words import Basis
 from predictor.workload import CustomWorkload
+
+if TYPE_CHECKING:
+    from predictor.telemetry import Observation
 
 REMEMBERED = 500
 """Observations of a kind that are looked at, the last ones: older software teaches less than it costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CustomForecast:
-    """What is known of one custom job; a quantity nobody stated or measured is None."""
+class CustomForecasts:
+    """What is known of custom jobs of one kind; a quantity nobody stated or measured is NaN."""
 
-    runtime_s: Spread | None
-    peak_vram: Vram | None
-    fit_probability: float | None
+    runtime_s: Floats
+    """(n, 3): p10, p50 and p90."""
+    peak_vram_gib: Floats
+    """(n, 2): p50 and p95."""
+    fit_probability: Floats
+    in_domain: Flags
     basis: Basis
-    in_domain: bool
     assumptions: tuple[str, ...]
 
 
@@ -66,14 +71,17 @@ _OVERFLOW = 1.1  # a run out of memory needed more than the card; how much more 
 
 def forecast_kind(
     questions: Sequence[Question], seen: Sequence[Observation], model: KindModel | None
-) -> list[CustomForecast]:
+) -> CustomForecasts:
     """Forecast jobs of one kind from its past observations and the bundle's model; either may be absent."""
     seen = seen[-REMEMBERED:]
     timed = [observation for observation in seen if observation.runtime_s is not None]
     weighed = [observation for observation in seen if _memory(observation) is not None]
     encoding = model.encoding if model else learn_encoding([o.question for o in seen] or questions)
+    informed = bool(timed or weighed or model)
+    said = encoding.read(questions) if informed else None
+    rows = with_intercept(encoding.encode_said(said)) if said else np.ones((len(questions), 1))
     runtime = _quantity(
-        questions,
+        rows,
         timed,
         np.log([observation.runtime_s or 1.0 for observation in timed]),
         stated=[_workload(question).runtime_s for question in questions],
@@ -83,7 +91,7 @@ def forecast_kind(
         doubt=_TIME,
     )
     memory = _quantity(
-        questions,
+        rows,
         weighed,
         np.log([_memory(observation) or 1.0 for observation in weighed]),
         stated=[_workload(question).vram_gib or None for question in questions],
@@ -92,22 +100,15 @@ def forecast_kind(
         model=None,
         doubt=_MEMORY,
     )
-    familiar = encoding.within(questions) if timed or model else [False] * len(questions)
-    basis = Basis.HISTORY if timed or model or weighed else Basis.STATED
-    note = _note(len(seen), model)
-    runtimes, vrams = runtime.quantiles((0.1, 0.5, 0.9)), memory.quantiles((0.5, 0.95))
-    fits = memory.probability_below(np.array([question.gpu.usable_gib or math.nan for question in questions]))
-    return [
-        CustomForecast(
-            runtime_s=None if run is None else Spread(p10=run[0], p50=run[1], p90=run[2]),
-            peak_vram=None if vram is None else Vram(p50_gib=vram[0], p95_gib=vram[1]),
-            fit_probability=None if math.isnan(fit) else fit,
-            basis=basis,
-            in_domain=known,
-            assumptions=note,
-        )
-        for run, vram, fit, known in zip(runtimes, vrams, fits, familiar, strict=True)
-    ]
+    usable = np.array([question.gpu.usable_gib or math.nan for question in questions])
+    return CustomForecasts(
+        runtime_s=runtime.quantiles((0.1, 0.5, 0.9)),
+        peak_vram_gib=memory.quantiles((0.5, 0.95)),
+        fit_probability=memory.probability_below(usable),
+        in_domain=encoding.within(said) if said and (timed or model) else np.zeros(len(questions), dtype=bool),
+        basis=Basis.HISTORY if informed else Basis.STATED,
+        assumptions=_note(len(seen), model),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +119,18 @@ class _Estimate:
     scale: Floats
     freedom: Floats
 
-    def quantiles(self, levels: Sequence[float]) -> list[list[float] | None]:
-        """Of the quantity itself."""
-        found = np.exp(student_quantiles(self.centre, self.scale, self.freedom, levels)).tolist()
-        return [None if nothing else row for nothing, row in zip(np.isnan(self.centre).tolist(), found, strict=True)]
+    def quantiles(self, levels: Sequence[float]) -> Floats:
+        """(n, levels): of the quantity itself."""
+        found: Floats = np.exp(student_quantiles(self.centre, self.scale, self.freedom, levels))
+        return found
 
-    def probability_below(self, values: Floats) -> list[float]:
+    def probability_below(self, values: Floats) -> Floats:
         """P(the quantity <= each value)."""
-        below: list[float] = student_below(self.centre, self.scale, self.freedom, np.log(values)).tolist()
-        return below
+        return student_below(self.centre, self.scale, self.freedom, np.log(values))
 
 
 def _quantity(
-    questions: Sequence[Question],
+    rows: Floats,
     seen: Sequence[Observation],
     measured: Floats,
     *,
@@ -143,29 +143,29 @@ def _quantity(
     seen_questions = [observation.question for observation in seen]
     informed = bool(seen) or model is not None
     # a bare statement holds wherever the job runs: without a measurement there is nothing to move from
-    asked_rows = with_intercept(encoding.encode(questions)) if informed else np.ones((len(questions), 1))
+    asked_rows = rows if informed else np.ones((len(rows), 1))
     seen_rows = with_intercept(encoding.encode(seen_questions)) if seen else np.empty((0, asked_rows.shape[1]))
     asked_base, per_job = _bases(asked_rows, stated, model)
     seen_base, _ = _bases(seen_rows, seen_stated, model)
     usual = float(measured.mean()) if len(measured) else math.nan
     asked_base = np.where(np.isnan(asked_base), usual, asked_base)
 
-    estimate = _Estimate(*(np.full(len(questions), np.nan) for _ in range(3)))
+    estimate = _Estimate(*(np.full(len(rows), np.nan) for _ in range(3)))
     # an observation without a figure of its own is compared with the question's, which then needs a fit of its own
     own_fit = np.isnan(seen_base).any()
     alike: dict[tuple[float, bool], list[int]] = {}
     for place, key in enumerate(zip((asked_base if own_fit else np.isnan(asked_base)).tolist(), per_job, strict=True)):
         alike.setdefault(key, []).append(place)
-    for (_, figure), rows in alike.items():
-        if np.isnan(asked_base[rows[0]]):
+    for (_, figure), mine in alike.items():
+        if np.isnan(asked_base[mine[0]]):
             continue
         # a job that states nothing begins at what is usual, and so must all it is compared with: what they stated of
         # themselves says nothing of it
-        bases = np.where(np.isnan(seen_base) | (not figure), asked_base[rows[0]], seen_base)
+        bases = np.where(np.isnan(seen_base) | (not figure), asked_base[mine[0]], seen_base)
         opinion = _opinion(encoding, doubt, figure=figure, model=model) if informed else _bare(doubt)
-        found = regress(opinion, seen_rows, measured - bases, asked_rows[rows])
-        estimate.centre[rows] = found.centre + asked_base[rows]
-        estimate.scale[rows], estimate.freedom[rows] = found.scale, found.freedom
+        found = regress(opinion, seen_rows, measured - bases, asked_rows[mine])
+        estimate.centre[mine] = found.centre + asked_base[mine]
+        estimate.scale[mine], estimate.freedom[mine] = found.scale, found.freedom
     return estimate
 
 
@@ -218,6 +218,3 @@ def _workload(question: Question) -> CustomWorkload:
     if not isinstance(question.workload, CustomWorkload):
         raise TypeError(f"{type(question.workload).__name__} is no custom job")
     return question.workload
-
-
-HistoryByKind = Mapping[str, Sequence[Observation]]

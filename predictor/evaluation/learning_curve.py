@@ -7,7 +7,7 @@ configurations are forecast. Draws are seeded; a source takes part while enough 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -66,16 +66,28 @@ def learning_curve(
     return tuple(found)
 
 
-def _task_curve(task: Task, every: Samples, seed: int, counts: Sequence[int], draws: int) -> list[Point]:
+def site_bases(task: Task, every: Samples, seed: int) -> dict[str, Correction | None]:
+    """For each site what all the others teach; None where they are too few."""
     sites = groups_of(every, "site")
     bases: dict[str, Correction | None] = {}
-    pupils: dict[str, Pupil] = {}
     for site in sorted(set(sites.tolist())):
         rest = every.take(sites != site)
         enough = len(set(rest.configuration.tolist())) >= MIN_CONFIGURATIONS
         bases[site] = fit(task, rest, seed=seed) if enough else None
-        if one := pupil(every.take(sites == site), bases[site]):
-            pupils[site] = one
+    return bases
+
+
+def site_pupils(every: Samples, bases: Mapping[str, Correction | None]) -> dict[str, Pupil]:
+    """The sites that kernels can be learned from, under corrections that never saw them."""
+    sites = groups_of(every, "site")
+    found = {site: pupil(every.take(sites == site), base) for site, base in bases.items()}
+    return {site: one for site, one in found.items() if one is not None}
+
+
+def _task_curve(task: Task, every: Samples, seed: int, counts: Sequence[int], draws: int) -> list[Point]:
+    sites = groups_of(every, "site")
+    bases = site_bases(task, every, seed)
+    pupils = site_pupils(every, bases)
     own: dict[str, list[list[_Trial]]] = {}
     for site, base in bases.items():
         others = [one for name, one in pupils.items() if name != site]

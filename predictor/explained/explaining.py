@@ -6,6 +6,7 @@ asks about keeps nothing for the occasion.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -137,7 +138,7 @@ def _memory(footprint: Footprint, row: int, forecast: Forecast, accounted: _Acco
         need_gib=float(footprint.need_gib[row]),
         p50_gib=peak.p50_gib,
         p95_gib=peak.p95_gib,
-        limited_by_card=peak.p50_gib < sum(parts.values()) * learned.factor * (1.0 - _ROUNDING),
+        limited_by_card=not math.isclose(peak.p50_gib, sum(parts.values()) * learned.factor, rel_tol=_ROUNDING),
         learned=learned,
         nearest=nearest,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.columns import EAGER_ATTENTION, FULL_CHECKPOINTING, SELECTIVE_CHECKPOINTING, TrainingColumns
-from predictor.gather import Floats
+from predictor.gather import Floats, select
 
 LOSS_BYTES = 14.0
 """Per logit: BF16 logits, their FP32 copy, log-softmax and its gradient (Transformers; measured 9 to 15)."""
@@ -53,7 +53,7 @@ def activations(c: TrainingColumns) -> Activations:
     inside = (attention + mlp) / tp
     whole = tokens * (outside + inside + scores / tp)
     checkpoint = tokens * m.hidden * _stream_bytes(c) / outside_tp
-    kept = np.select(
+    kept = select(
         [c.checkpointing == FULL_CHECKPOINTING, c.checkpointing == SELECTIVE_CHECKPOINTING],
         [checkpoint, whole - tokens * scores / tp],
         whole,
@@ -64,7 +64,7 @@ def activations(c: TrainingColumns) -> Activations:
         whole_layer=whole,
         transient_layer=transient,
         loss=tokens * _loss(c),
-        loss_slack=tokens * m.vocab / tp * np.select([c.fused_loss, c.lean_loss], [0.0, 6.0], 4.0),
+        loss_slack=tokens * m.vocab / tp * select([c.fused_loss, c.lean_loss], [0.0, 6.0], 4.0),
     )
 
 
@@ -129,8 +129,6 @@ def _mlp(c: TrainingColumns) -> tuple[Floats, Floats]:
 def _loss(c: TrainingColumns) -> Floats:
     """Bytes per token at the loss on the last stage."""
     m = c.model
-    per_logit = np.select(
-        [c.fused_loss, c.megatron, c.lean_loss], [0.0, PARALLEL_LOSS_BYTES, LEAN_LOSS_BYTES], LOSS_BYTES
-    )
+    per_logit = select([c.fused_loss, c.megatron, c.lean_loss], [0.0, PARALLEL_LOSS_BYTES, LEAN_LOSS_BYTES], LOSS_BYTES)
     hidden = m.hidden * np.where(c.fused_blocks, 2.0 * c.compute_bytes, 4.0 + 2.0 * c.compute_bytes)
     return np.asarray(m.vocab * per_logit / c.layout.tp + hidden)

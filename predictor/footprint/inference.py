@@ -1,7 +1,8 @@
 """Inference: weights, KV cache of the sequences in flight and the working memory of a pass, on the fullest GPU.
 
 What an engine grabs up front is not counted: the cache is that of the sequences in flight. Where the user left their
-number open it is the largest that the card holds at `SAFE_SHARE`, as an engine would choose from its own limits.
+number open it is the largest that the card holds at `SAFE_SHARE`, as an engine would choose from its own limits; pages
+are not whole sequences, so that the cache of an engine with paged memory then fills what it plans with.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.columns import ALLOCATED, RESERVED, InferenceColumns
-from predictor.footprint.parts import GIB, Footprint, context_gib
-from predictor.gather import Floats
+from predictor.footprint.parts import GIB, Footprint, context_gib, overhead_gib
+from predictor.gather import Flags, Floats
 
 SAFE_SHARE = 0.9
 """Of the usable memory that engines plan with (vLLM, gpu_memory_utilization)."""
@@ -45,31 +46,61 @@ class _Needs:
     replicas: Floats
 
 
-def inference_footprint(c: InferenceColumns) -> Footprint:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceFootprint(Footprint):
+    """With what must fit of an elastic cache; of all others the peak itself."""
+
+    fitting: Floats
+    """Sequences in flight over all replicas whose cache fits what an engine plans with, one on each at least."""
+    least_batch: Floats
+    """Sequences in flight over all replicas: one on each."""
+    least_cache_gib: Floats
+    least_peak_gib: Floats
+
+
+def inference_footprint(c: InferenceColumns) -> InferenceFootprint:
     """Peak of the fullest GPU, at the batch asked or at the one chosen."""
     needs = _needs(c)
     context = context_gib(c.layout.gpus) + c.graphs_gib
-    batch = _batch(c, needs, context)
+    batch, fitting, crowded = _batch(c, needs, context)
     per_replica = np.ceil(batch / needs.replicas)
     cache, work = _with_sequences(c, needs, per_replica)
-    allocated = needs.weights + cache + work
     elastic = np.isnan(c.max_batch) & c.paged
+    crowded &= elastic
     # admission of an engine with paged memory waits for free pages, so one sequence is all that must fit (vLLM,
     # arXiv:2309.06180, section 4.5); a contiguous batch is what Pythia has chosen, and all of it must
-    least = needs.weights + sum(_with_sequences(c, needs, np.ones_like(per_replica)))
-    room = np.maximum(c.gpu.usable_gib - context - allocated / GIB, 0.0)
-    slack = np.minimum(WORKSPACE_SLACK * np.where(c.keeps_prompt_logits, 0.0, work) / GIB, room)
-    return Footprint(
+    least_cache, least_work = _with_sequences(c, needs, np.ones_like(per_replica))
+    least = needs.weights + least_cache + least_work
+    slack = _slack(c, work, context + (needs.weights + cache + work) / GIB)
+    pool = (SAFE_SHARE * c.gpu.usable_gib - context - slack) * GIB - needs.weights - work
+    cache = np.where(crowded, np.maximum(pool, least_cache), cache)
+    allocated = needs.weights + cache + work
+    overhead = overhead_gib(c.metric, slack, context)
+    least_overhead = overhead_gib(c.metric, _slack(c, least_work, context + least / GIB), context)
+    return InferenceFootprint(
         weights=needs.weights / GIB,
         gradients=np.zeros_like(cache),
         optimizer=np.zeros_like(cache),
         activations=work / GIB,
         kv_cache=cache / GIB,
-        overhead=np.select([c.metric == ALLOCATED, c.metric == RESERVED], [0.0, slack], slack + context),
+        overhead=overhead,
         need_gib=np.where(elastic, least, allocated) / GIB + context,
         elastic=elastic,
+        crowded=crowded,
+        planned_gib=SAFE_SHARE * c.gpu.usable_gib
+        - np.where((c.metric == ALLOCATED) | (c.metric == RESERVED), context, 0.0),
         batch=batch,
+        fitting=fitting,
+        least_batch=np.where(elastic, needs.replicas, batch),
+        least_cache_gib=np.where(elastic, least_cache, cache) / GIB,
+        least_peak_gib=np.where(elastic, least / GIB + least_overhead, allocated / GIB + overhead),
     )
+
+
+def _slack(c: InferenceColumns, work: Floats, taken: Floats) -> Floats:
+    """GiB that the allocator holds beside the working memory, as far as there is room beside what is taken."""
+    held = WORKSPACE_SLACK * np.where(c.keeps_prompt_logits, 0.0, work) / GIB
+    return np.minimum(held, np.maximum(c.gpu.usable_gib - taken, 0.0))
 
 
 def _with_sequences(c: InferenceColumns, needs: _Needs, per_replica: Floats) -> tuple[Floats, Floats]:
@@ -149,8 +180,11 @@ def _sampler(c: InferenceColumns, sequences: Floats) -> Floats:
     return np.where(c.keeps_prompt_logits, 0.0, SAMPLER_BYTES * c.model.vocab) * sequences
 
 
-def _batch(c: InferenceColumns, needs: _Needs, context: Floats) -> Floats:
-    """Sequences in flight over all replicas: as asked, or the most that fit at SAFE_SHARE, at least one a replica."""
+def _batch(c: InferenceColumns, needs: _Needs, context: Floats) -> tuple[Floats, Floats, Flags]:
+    """Sequences in flight over all replicas, how many fit, and where memory alone keeps them from being more.
+
+    As asked, or the most that fit at SAFE_SHARE, at least one a replica.
+    """
     fixed = needs.weights + needs.cache_shared + GIB * context
     free = np.maximum(SAFE_SHARE * c.gpu.usable_gib * GIB - fixed, 0.0)
     each = needs.cache_per_sequence + SAMPLER_BYTES * c.model.vocab
@@ -160,4 +194,6 @@ def _batch(c: InferenceColumns, needs: _Needs, context: Floats) -> Floats:
     fitting = np.floor(np.maximum(growing, full_pass))
     chosen = np.clip(np.minimum(fitting, c.max_running), 1.0, None) * needs.replicas
     most = np.where(c.steady, np.inf, c.requests)
-    return np.minimum(np.where(np.isnan(c.max_batch), chosen, c.max_batch), most)
+    short = fitting < np.minimum(c.max_running, np.ceil(most / needs.replicas))
+    batch = np.minimum(np.where(np.isnan(c.max_batch), chosen, c.max_batch), most)
+    return batch, np.maximum(fitting, 1.0) * needs.replicas, short

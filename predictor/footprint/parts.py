@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.gather import Flags, Floats
+from predictor.columns import ALLOCATED, RESERVED
+from predictor.gather import Flags, Floats, select
 
 GIB = 2.0**30
 
@@ -35,6 +36,10 @@ class Footprint:
     elastic: Flags
     """The engine takes as many sequences as the card has room for: the need is that of one on each replica, and the
     rest of the peak gives way rather than run out."""
+    crowded: Flags
+    """Elastic, and more sequences are asked for than there is room for: the cache fills what the engine plans with."""
+    planned_gib: Floats
+    """The most that an elastic cache makes of the peak, as the row's metric reads it."""
     batch: Floats
     """Inference: sequences in flight over all replicas, as asked or chosen here. Training: sequences of one pass."""
 
@@ -51,3 +56,8 @@ def context_gib(gpus: Floats) -> Floats:
     few rings and trees a rank takes part in (4 MiB x channels x peers, NCCL_BUFFSIZE).
     """
     return 0.5 + np.where(gpus > 1, 0.6, 0.0)
+
+
+def overhead_gib(metric: Floats, slack: Floats, context: Floats) -> Floats:
+    """GiB of a peak that are no tensor, by the reading that each row asks."""
+    return select([metric == ALLOCATED, metric == RESERVED], [0.0, slack], slack + context)

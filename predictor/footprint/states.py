@@ -13,10 +13,13 @@ import numpy as np
 from predictor.columns import TrainingColumns
 from predictor.gather import Flags, Floats
 
+IS_LAST: Flags = np.array([[False], [True]])
+"""(2, 1): of the first and the last stage of a pipeline."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class States:
-    """Bytes on a rank of one pipeline stage."""
+    """Bytes on a rank of the first and of the last pipeline stage, (2, n)."""
 
     weights: Floats
     gradients: Floats
@@ -54,9 +57,9 @@ class _Held:
         return bytes_per_parameter * ((self.dense + self.outside) / data + self.experts / experts)
 
 
-def states(c: TrainingColumns, *, is_last: bool) -> States:
-    """Of the first or the last stage of the pipeline; the same rank where there is one stage."""
-    held = _held(c, is_last)
+def states(c: TrainingColumns) -> States:
+    """Of the first and the last stage of the pipeline, (2, n); the same rank where there is one stage."""
+    held = _held(c)
     stage = c.layout.stage
     # FSDP under mixed precision keeps its shards in FP32 whatever the checkpoint was loaded in (accelerate's upcast)
     no_copy = (c.master_bytes == 0.0) & (c.trained_weight_bytes < 4.0)
@@ -102,7 +105,7 @@ def _weights(c: TrainingColumns, held: _Held, wide: Floats, share: Floats) -> Fl
     return np.where(sharded, np.minimum(at_rest + gathered, np.maximum(whole * wide, at_rest)), at_rest)
 
 
-def _held(c: TrainingColumns, is_last: bool) -> _Held:
+def _held(c: TrainingColumns) -> _Held:
     m, layout = c.model, c.layout
     share = np.ceil(m.layers / layout.pp) / m.layers
     ranks = layout.gpus / layout.pp
@@ -110,10 +113,10 @@ def _held(c: TrainingColumns, is_last: bool) -> _Held:
     splits = np.minimum(layout.ep * layout.tp, ranks)
     ends = np.where(
         layout.pp > 1.0,
-        np.where(m.tied, m.embedding_parameters, m.head_parameters) if is_last else m.embedding_parameters,
+        np.where(IS_LAST & ~m.tied, m.head_parameters, m.embedding_parameters),
         m.embedding_parameters + m.head_parameters,
     )
-    towers = np.where((layout.pp > 1.0) & is_last, 0.0, m.extra_parameters)
+    towers = np.where((layout.pp > 1.0) & IS_LAST, 0.0, m.extra_parameters)
     return _Held(
         dense=share * m.block_parameters / layout.tp,
         experts=share * m.expert_parameters / splits,

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.columns import ALLOCATED, RESERVED, TrainingColumns
+from predictor.columns import TrainingColumns
 from predictor.footprint.activations import Activations, activations
-from predictor.footprint.parts import GIB, Footprint, context_gib
-from predictor.footprint.states import States, states
-from predictor.gather import Flags, Floats
+from predictor.footprint.parts import GIB, Footprint, context_gib, overhead_gib
+from predictor.footprint.states import IS_LAST, States, states
+from predictor.gather import Flags, Floats, select
 
 LAYER_SLACK = 0.27
 """Of the memory one layer works in, what stays cached beside it (driver minus allocated readings, A100)."""
@@ -33,7 +33,7 @@ FSDP_GIB = 1.3
 
 @dataclass(frozen=True, slots=True)
 class _Rank:
-    """Bytes on a rank of one pipeline stage."""
+    """Bytes on a rank of one pipeline stage, or of the first and the last one."""
 
     weights: Floats
     optimizer: Floats
@@ -85,22 +85,24 @@ class _Rank:
 def training_footprint(c: TrainingColumns, last_stage: Flags | None = None) -> Footprint:
     """Peak of the fullest rank; in rows of `last_stage` that of the last stage, which is all a source may read."""
     one_pass = activations(c)
-    first = _rank(c, one_pass, states(c, is_last=False), is_last=False)
-    last = _rank(c, one_pass, states(c, is_last=True), is_last=True)
-    take_last = (c.layout.pp <= 1.0) | (last.peak >= first.peak)
+    ends = _rank(c, one_pass, states(c))
+    first, last = ends.peak
+    take_last = (c.layout.pp <= 1.0) | (last >= first)
     if last_stage is not None:
         take_last = take_last | last_stage
-    return _footprint(c, _Rank(*(np.where(take_last, getattr(last, n), getattr(first, n)) for n in _Rank.__slots__)))
+    parts = (getattr(ends, name) for name in _Rank.__slots__)
+    return _footprint(c, _Rank(*(np.where(take_last, of_last, of_first) for of_first, of_last in parts)))
 
 
-def _rank(c: TrainingColumns, one_pass: Activations, s: States, *, is_last: bool) -> _Rank:
+def _rank(c: TrainingColumns, one_pass: Activations, s: States) -> _Rank:
+    """Of the first and the last stage, (2, n)."""
     layers = np.ceil(c.model.layers / c.layout.pp)
     # 1F1B keeps as many passes as there are stages behind (Narayanan et al., arXiv:2104.04473, section 2.2)
-    in_flight = 1.0 if is_last else np.minimum(c.layout.pp, c.accumulation)
+    in_flight = np.where(IS_LAST, 1.0, np.minimum(c.layout.pp, c.accumulation))
     one_layer = one_pass.whole_layer + one_pass.transient_layer
     # without checkpoints the layer is among the activations kept already
     layer = np.where(c.checkpointing > 0.0, one_layer, one_pass.transient_layer)
-    makes_loss = np.where(is_last | (c.layout.pp <= 1.0), 1.0, 0.0)
+    makes_loss = np.where(IS_LAST | (c.layout.pp <= 1.0), 1.0, 0.0)
     kept = layers * one_pass.kept_layer * in_flight
     working = np.maximum(layer, makes_loss * one_pass.loss)
     # blocks that one layer's backward pass asked for hold what the loss left behind
@@ -122,8 +124,8 @@ def _footprint(c: TrainingColumns, r: _Rank) -> Footprint:
     """Parts at the moment of the peak, and the overhead of the reading that the row asks."""
     at_step = r.step >= np.maximum(r.pass_start, r.pass_end)
     at_start = ~at_step & (r.pass_start >= r.pass_end)
-    gradients = np.select([at_step, at_start], [r.gradients, r.pending], np.maximum(r.gradients, r.pending))
-    live = np.select([at_step, at_start], [0.0, r.kept + r.working], r.working)
+    gradients = select([at_step, at_start], [r.gradients, r.pending], np.maximum(r.gradients, r.pending))
+    live = select([at_step, at_start], [0.0, r.kept + r.working], r.working)
     optimizer = r.optimizer + np.where(at_step, r.step_copy, 0.0)
     allocated = r.weights + gradients + optimizer + live
     context = context_gib(c.layout.gpus) + np.where(c.layout.stage == 3.0, FSDP_GIB, 0.0)
@@ -136,8 +138,10 @@ def _footprint(c: TrainingColumns, r: _Rank) -> Footprint:
         optimizer=optimizer / GIB,
         activations=live / GIB,
         kv_cache=np.zeros_like(allocated),
-        overhead=np.select([c.metric == ALLOCATED, c.metric == RESERVED], [0.0, slack], slack + context),
+        overhead=overhead_gib(c.metric, slack, context),
         elastic=np.zeros(allocated.shape, dtype=bool),
+        crowded=np.zeros(allocated.shape, dtype=bool),
+        planned_gib=c.gpu.usable_gib,
         need_gib=(allocated + UNAVOIDABLE * r.slack) / GIB + context,
         batch=c.micro_batch * c.layout.dp,
     )

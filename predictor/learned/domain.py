@@ -19,9 +19,9 @@ from predictor.gather import Floats
 
 _DIGITS = 3  # of scaled features: a thousandth of a standard deviation is no difference
 
-_ALONE = 2**17
-"""Products of one call, few enough for OpenBLAS to stay in its caller's thread: on a busy machine its threads would
-wait for each other longer than the whole forecast takes."""
+_ALONE = 2**18
+"""Products of one call, few enough for OpenBLAS to stay in its caller's thread (up to GEMM_MULTITHREAD_THRESHOLD times
+65,536): on a busy machine its threads would wait for each other longer than the whole forecast takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,14 @@ class Domain:
         alike = (scaled == scaled[0]).all(axis=0)
         apart = ((self.references[:, alike] - scaled[0, alike]) ** 2).sum(axis=1)
         others, own = self.references[:, ~alike], scaled[:, ~alike]
-        norms = apart + (others**2).sum(axis=1)
+        # norms - 2 own @ others.T in one product, the norms as one more column
+        known = np.column_stack([-2.0 * others, apart + (others**2).sum(axis=1)])
+        asked = np.column_stack([own, np.ones(len(own))])
         nearest = np.empty(len(scaled), dtype=np.intp)
-        step = _rows_at_once(others)
+        step = _rows_at_once(known)
         for start in range(0, len(scaled), step):
             rows = slice(start, start + step)
-            nearest[rows] = (norms - 2.0 * own[rows] @ others.T).argmin(axis=1)
+            (asked[rows] @ known.T).argmin(axis=1, out=nearest[rows])
         return nearest
 
     def beyond(self, growing: Floats) -> Floats:

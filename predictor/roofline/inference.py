@@ -13,7 +13,7 @@ import numpy as np
 
 from predictor.columns import InferenceColumns
 from predictor.gather import Floats
-from predictor.roofline.forward_pass import PassTime, forward_pass, tensor_split
+from predictor.roofline.forward_pass import PassTime, Replica, forward_pass, replica, tensor_split
 from predictor.roofline.kernel import keys_seen
 
 
@@ -51,8 +51,9 @@ def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
     rest = requests - rounds * in_flight
     last = np.where(~c.steady & (rest > 1e-9 * requests), 1.0, 0.0)
     rest = np.where(last > 0.0, rest, in_flight)  # any positive size: it is counted 0 times
-    prefill = _prefill(c, in_flight).times(rounds).plus(_prefill(c, rest).times(last))
-    decode = _decode(c, in_flight).times(rounds).plus(_decode(c, rest).times(last))
+    sizes, times, on = np.stack([in_flight, rest]), np.stack([rounds, last]), replica(c)
+    prefill = _prefill(c, on, sizes).times(times).together()
+    decode = _decode(c, on, sizes).times(times).together()
     both = prefill.plus(decode)
     return InferenceTime(
         runtime_s=both.total,
@@ -68,8 +69,8 @@ def inference_roofline(c: InferenceColumns, batch: Floats) -> InferenceTime:
     )
 
 
-def _prefill(c: InferenceColumns, sequences: Floats) -> PassTime:
-    """Reading the prompts of one round on each replica: passes of at most `prefill_chunk` tokens."""
+def _prefill(c: InferenceColumns, on: Replica, sequences: Floats) -> PassTime:
+    """Reading the prompts of one round on each replica, (rounds, n): passes of at most `prefill_chunk` tokens."""
     # an engine computes the last token of a prompt even if all of it is cached, and starts an empty one with a token
     length = np.maximum(c.input - c.cached_prefix, 1.0)
     start = np.maximum(c.input - length, 0.0)
@@ -79,6 +80,7 @@ def _prefill(c: InferenceColumns, sequences: Floats) -> PassTime:
     prompts = chunk / length
     one = forward_pass(
         c,
+        on,
         tokens=chunk,
         sequences=np.where(c.keeps_prompt_logits, chunk, np.minimum(prompts, sequences)),
         keys=keys_seen(c.model, start, length),
@@ -91,12 +93,13 @@ def _prefill(c: InferenceColumns, sequences: Floats) -> PassTime:
     return one.times(staged)
 
 
-def _decode(c: InferenceColumns, sequences: Floats) -> PassTime:
-    """Generating the answers of one round; the first token of each comes from reading its prompt."""
+def _decode(c: InferenceColumns, on: Replica, sequences: Floats) -> PassTime:
+    """Generating the answers of one round, (rounds, n); the first token of each comes from reading its prompt."""
     pieces = np.where(c.pace.stages_overlap, np.clip(sequences, 1.0, c.layout.pp), 1.0)
     together = sequences / pieces
     one = forward_pass(
         c,
+        on,
         tokens=together,
         sequences=together,
         keys=keys_seen(c.model, c.input, c.output),

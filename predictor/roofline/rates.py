@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictor.fact_columns import GpuColumns
-from predictor.gather import Floats
+from predictor.gather import Floats, select
 from predictor.words import Precision
 
 RATE_CODES = {precision: float(code) for code, precision in enumerate(Precision)}
@@ -32,4 +32,4 @@ def matrix_tflops(gpu: GpuColumns, precision: Floats, weights_only: bool) -> Flo
         Precision.INT4: bf16,
         Precision.FP4: np.where(gpu.fp4_tflops > 0, gpu.fp4_tflops, bf16),
     }
-    return np.select([precision == RATE_CODES[name] for name in by_precision], list(by_precision.values()), bf16)
+    return select([precision == RATE_CODES[name] for name in by_precision], list(by_precision.values()), bf16)

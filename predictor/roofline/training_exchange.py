@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictor.columns import TrainingColumns
-from predictor.gather import Floats
+from predictor.gather import Floats, select
 from predictor.roofline.collectives import Links, all_gather, all_reduce, all_to_all, group, send
 
 
@@ -58,7 +58,7 @@ def reduction_s(c: TrainingColumns, joined: Links) -> Floats:
     summed = all_reduce(trained * c.gradient_bytes, ranks)
     scatters = np.where(layout.stage >= 2.0, c.accumulation, 1.0)
     shared = scatters * all_gather(trained * c.gradient_bytes, ranks) + all_gather(trained * c.compute_bytes, ranks)
-    return np.select([layout.stage >= 3.0, layout.stage >= 1.0], [0.0 * summed, shared], summed)
+    return select([layout.stage >= 3.0, layout.stage >= 1.0], [0.0 * summed, shared], summed)
 
 
 def _expert_part(c: TrainingColumns) -> Floats:

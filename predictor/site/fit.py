@@ -23,6 +23,7 @@ from predictor.quantiles import MEMORY_MARGIN, P10, P90, P95, TIME_MARGIN
 from predictor.site.kernel import KERNELS, Kernel, Points, covariance, points, settleable, settleable_at_most
 from predictor.site.residual import Site
 from predictor.telemetry import owner_of
+from predictor.threads import one_thread
 
 KNOWN = 200
 """Jobs that a forecast is compared with: more are projected onto so many, and would only cost time."""
@@ -53,6 +54,8 @@ class Cells:
     lower_bound: Flags
     weight: Floats
     """At most 1; less for contributors who sent too much."""
+    configuration: NDArray[np.intp]
+    """A number for each setting, whatever its card, layout and software."""
 
     def __len__(self) -> int:
         return len(self.residual)
@@ -69,7 +72,12 @@ def learn(task: Task, found: Samples, base: Correction | None, kernel: Kernel | 
     cells = cells_of(found)
     if cells.lower_bound.all():
         return None
-    kernel, table = kernel or KERNELS[task], task.features
+    with one_thread():
+        return _learn(task, found, cells, base, kernel or KERNELS[task])
+
+
+def _learn(task: Task, found: Samples, cells: Cells, base: Correction | None, kernel: Kernel) -> Site:
+    table = task.features
     corrected = base.correct(cells.rows) if base else uncorrected(len(cells))
     seen = points(task, kernel, cells.rows, corrected.shift)
     missed = cells.residual - corrected.shift
@@ -115,6 +123,7 @@ def cells_of(found: Samples) -> Cells:
         found.measured[middle],
         found.lower_bound[first],
         weight,
+        np.unique(found.configuration[first], return_inverse=True)[1],
     )
 
 
@@ -159,21 +168,21 @@ class _Posterior:
         said = np.zeros(len(cells))
         for _ in range(_ROUNDS):
             miss = missed - said
-            tail = (_FREEDOM + 1.0) / (_FREEDOM + (miss / noise) ** 2)
-            precision = cells.weight * np.where(cells.lower_bound & (miss <= 0.0), 0.0, tail) / noise**2
+            tail = _tail(miss, noise)
+            precision = cells.weight * tails(miss, cells.lower_bound, noise)
             inner = identity + (within * precision) @ within.T
             pulled = within @ (precision * missed)
             solved = np.linalg.solve(inner, pulled)
             said = within.T @ solved
         alive = precision > 0.0
-        tails = tail[alive]
+        tail = tail[alive]
         evidence = -0.5 * (
             np.linalg.slogdet(inner)[1]
             - np.log(precision[alive]).sum()
             + (precision * missed**2).sum()
             - pulled @ solved
             # what the reweighting itself costs: the density of each weight under its gamma
-            + (_FREEDOM * (tails - 1.0) - (_FREEDOM + 1.0) * np.log(tails)).sum()
+            + (_FREEDOM * (tail - 1.0) - (_FREEDOM + 1.0) * np.log(tail)).sum()
         )
         return cls(
             known=prior.known,
@@ -181,6 +190,16 @@ class _Posterior:
             precision=precision,
             evidence=float(evidence),
         )
+
+
+def _tail(miss: Floats, noise: float) -> Floats:
+    """What a miss counts under Student's t, against one of no size."""
+    return (_FREEDOM + 1.0) / (_FREEDOM + (miss / noise) ** 2)
+
+
+def tails(miss: Floats, lower_bound: Flags, noise: float) -> Floats:
+    """(n,): the precision of each measurement; none of a lower bound that the forecast is above already."""
+    return np.where(lower_bound & (miss <= 0.0), 0.0, _tail(miss, noise)) / noise**2
 
 
 def _root(positive: Floats) -> Floats:
@@ -202,11 +221,6 @@ def choose_noise(kernel: Kernel, seen: Points, cells: Cells, missed: Floats) -> 
     """The noise that explains the site best, given how much such noise is expected before."""
     prior = _Prior.of(kernel, seen)
     return max(_NOISES, key=lambda noise: _believed(prior, cells, missed, noise))
-
-
-def belief(kernel: Kernel, seen: Points, cells: Cells, missed: Floats, noise: float) -> float:
-    """Logarithm of how well a kernel with this noise explains a site, and of how expected such noise is."""
-    return _believed(_Prior.of(kernel, seen), cells, missed, noise)
 
 
 def _believed(prior: _Prior, cells: Cells, missed: Floats, noise: float) -> float:
@@ -231,16 +245,12 @@ def _width(
     task: Task, kernel: Kernel, base: Correction | None, corrected: Corrected, seen: Points, cells: Cells,
     missed: Floats, noise: float, sureness: float,
 ) -> float:  # fmt: skip
-    """How much wider or narrower than asked the band must be for jobs left out one at a time to keep its promise.
-
-    Left-out residuals in closed form (Rasmussen and Williams 2006, equation 5.12).
-    """
+    """How much wider or narrower than asked the band must be for settings left out in turn to keep its promise."""
     done = ~cells.lower_bound
-    seen, missed = seen.take(done), missed[done]
-    own = np.diag(noise**2 / np.maximum(cells.weight[done], 1e-3))
-    inverse = np.linalg.inv(covariance(kernel, seen, seen) + own)
-    left_out = inverse @ missed / np.diag(inverse)
-    unsettled = 1.0 / np.diag(np.linalg.inv(settleable(kernel, seen, seen) + own)) - np.diag(own)
+    seen, missed, group = seen.take(done), missed[done], cells.configuration[done]
+    own = noise**2 / np.maximum(cells.weight[done], 1e-3)
+    left_out, _ = _without_own(covariance(kernel, seen, seen), own, missed, group)
+    _, unsettled = _without_own(settleable(kernel, seen, seen), own, missed, group)
     most = settleable_at_most(kernel)
     left = ((noise**2 + np.clip(unsettled, 0.0, most)) / (noise**2 + most)) ** (0.5 * sureness)
     calibration = base.calibration if base else (MEMORY_MARGIN if task.is_memory else TIME_MARGIN)
@@ -257,6 +267,23 @@ def _width(
     rank = level + np.sqrt(level * (1.0 - level) / count)
     found = float(np.quantile(asked, min(1.0, rank)))
     return float(np.clip((count * found + _BELIEF) / (count + _BELIEF), *_WIDTHS))
+
+
+def _without_own(covered: Floats, own: Floats, missed: Floats, group: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """What a process misses of jobs whose whole group it has not seen, and its variance there without their noise.
+
+    In closed form, a block of the inverse at a time (Rasmussen and Williams 2006, equation 5.12, for one job): a
+    setting that was measured on three cards says little of one that was measured on none.
+    """
+    inverse = np.linalg.inv(covered + np.diag(own))
+    pulled = inverse @ missed
+    left_out, unsettled = np.empty(len(missed)), np.empty(len(missed))
+    for one in np.unique(group):
+        at = np.flatnonzero(group == one)
+        block = np.linalg.inv(inverse[np.ix_(at, at)])
+        left_out[at] = block @ pulled[at]
+        unsettled[at] = np.diag(block) - own[at]
+    return left_out, unsettled
 
 
 def _take(corrected: Corrected, chosen: NDArray[Any]) -> Corrected:

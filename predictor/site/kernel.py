@@ -60,21 +60,20 @@ class Kernel:
     size_reach: float
 
 
-# The maximum of the marginal likelihood over the public sources of 20 configurations and more, each one's residuals
-# taken from a bundle that never saw it, and at most 100 of each (`tune.py`). Learning curves are judged with kernels
-# tuned without the source they are drawn for. Memory of inference was measured by one source alone, and takes those of
-# training.
+# Tuned to the public sources of 20 configurations and more, each one's residuals taken from a bundle that never saw it
+# (`tune.py`; `python -m benchmarks.kernels` prints them). Learning curves are judged with kernels tuned without the
+# source they are drawn for. Memory of inference was measured by one source alone, and takes those of training.
 _TRAINING_MEMORY = Kernel(
-    offset=0.105, habit=0.114, particular=0.104, size=0.383, doubt=0.486,
-    habit_reach=3.84, model_reach=2.01, layout_reach=4.66, batch_reach=2.0, size_reach=1.20,
+    offset=0.05, habit=0.05, particular=0.07, size=0.1, doubt=0.5,
+    habit_reach=2.0, model_reach=2.0, layout_reach=2.8, batch_reach=2.0, size_reach=1.02,
 )  # fmt: skip
 _TRAINING_TIME = Kernel(
-    offset=0.075, habit=0.055, particular=0.099, size=0.188, doubt=0.583,
-    habit_reach=1.40, model_reach=2.40, layout_reach=2.65, batch_reach=2.0, size_reach=1.12,
+    offset=0.07, habit=0.0714, particular=0.1, size=0.14, doubt=0.5,
+    habit_reach=2.0, model_reach=1.43, layout_reach=2.8, batch_reach=2.0, size_reach=1.0,
 )  # fmt: skip
 _INFERENCE_TIME = Kernel(
-    offset=0.088, habit=0.22, particular=0.248, size=0.108, doubt=0.726,
-    habit_reach=1.70, model_reach=1.41, layout_reach=1.52, batch_reach=1.84, size_reach=2.15,
+    offset=0.1, habit=0.1, particular=0.2, size=0.14, doubt=0.5,
+    habit_reach=1.43, model_reach=2.8, layout_reach=1.4, batch_reach=2.0, size_reach=2.0,
 )  # fmt: skip
 
 KERNELS: Mapping[Task, Kernel] = {

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 
 from predictor.forecast import Question
 from predictor.gather import Floats, as_columns, distinct, gather
@@ -72,7 +73,7 @@ class SoftwareColumns:
 
 def software_columns(questions: Sequence[Question]) -> SoftwareColumns:
     """The software of each question."""
-    return as_columns(SoftwareColumns, gather(distinct([question.workload for question in questions]), _numbers))
+    return as_columns(SoftwareColumns, gather(distinct(list(map(attrgetter("workload"), questions))), _numbers))
 
 
 def _numbers(workload: Workload) -> dict[str, float]:

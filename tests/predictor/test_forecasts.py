@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.forecast import Forecast, Question
-from predictor.forecasts import Forecasts, figures_of, joined, listed
+from predictor.forecasts import Forecasts, figures_of, joined, listed, taken
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.model import Predictor
@@ -91,3 +91,22 @@ def test_parts_are_put_back_where_they_belong() -> None:
 
     assert together == made
     assert together.figures.startup_s.tolist() == [forecast.startup_s for forecast in made]
+
+
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_rows_that_are_taken_are_a_list_of_their_own(rows: list[int]) -> None:
+    whole = BARE.forecast(QUESTIONS)
+
+    for forecasts in (whole, list(whole)):
+        some = taken(forecasts, rows)
+        assert some == [whole[row] for row in rows]
+        assert some.figures.startup_s.tolist() == [whole[row].startup_s for row in rows]
+
+
+def test_taking_rows_makes_no_value() -> None:
+    def make(rows: np.ndarray) -> Sequence[Forecast]:
+        raise AssertionError(f"nobody looked at {rows}")
+
+    figures = BARE.forecast(QUESTIONS[:4]).figures
+
+    assert len(joined([([1, 0], taken(Forecasts(figures, make), [3, 1]))], 2)) == 2

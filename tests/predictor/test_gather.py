@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from predictor.gather import distinct, distinct_rows
+from predictor.gather import distinct, distinct_rows, select
 
 # few values, so that rows meet; among them two whose weighted sums a double cannot tell apart
 CELLS = st.sampled_from([0.0, -0.0, 1.0, 1.0 + 2.0**-52, 2.5, -3.0, 1e6])
@@ -31,3 +31,20 @@ def test_a_part_that_several_objects_share_is_read_once() -> None:
 
     assert parts.objects == [shared]
     assert parts.place.tolist() == [0, 0, 0, 0]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_the_first_condition_that_holds_selects(rows: list[tuple[bool, bool]]) -> None:
+    conditions = [np.array(flags) for flags in zip(*rows, strict=True)]
+    numbers = np.arange(len(rows), dtype=np.float64)
+
+    expected = np.select(conditions, [numbers, -1.0], numbers + 0.5)
+    np.testing.assert_array_equal(select(conditions, [numbers, -1.0], numbers + 0.5), expected, strict=True)
+
+
+def test_equal_objects_are_one_only_if_they_are_the_same() -> None:
+    one, other = [1], [1]
+
+    assert distinct([one, one]).objects == [one]
+    assert distinct([one, one]).place.tolist() == [0, 0]
+    assert distinct([one, other, one]).place.tolist() == [0, 1, 0]

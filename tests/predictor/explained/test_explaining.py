@@ -118,6 +118,14 @@ def test_prefill_and_decode_add_up_and_wait_for_different_things() -> None:
     assert reading.time.phases["decode"].bottleneck == "none"
 
 
+def test_the_details_of_a_forecast_know_the_parts_of_each_phase() -> None:
+    for forecast, explanation in explained(Predictor(None), [QUESTIONS[3], QUESTIONS[5]]):
+        for name, phase in explanation.time.phases.items():
+            assert forecast.details[f"{name}_s"] == pytest.approx(phase.seconds)
+            said = [forecast.details[f"{name}_{part}_s"] for part in ("compute", "memory", "communication", "overhead")]
+            assert said == [phase.parts_s[part] for part in ("compute", "bandwidth", "communication", "overhead")]
+
+
 def test_a_pipeline_waits_for_its_bubble_and_a_split_tensor_for_its_links() -> None:
     (_, staged), (_, split) = explained(Predictor(None), [QUESTIONS[1], QUESTIONS[4]])
     assert staged.time.whole.parts_s["pipeline_bubble"] > 0.0

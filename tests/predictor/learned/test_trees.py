@@ -53,6 +53,19 @@ def test_a_row_is_worth_the_same_alone_and_among_others() -> None:
     assert (alone == trees.predict(features)).all()
 
 
+def test_a_row_of_many_cards_and_layouts_is_worth_the_same_alone() -> None:
+    text, features = grown(2, 16, 80)
+    trees = Trees(text)
+    # every card (columns 0 to 2) with every layout (3 and 4), and a size that only some of them share
+    cards, layouts = features[:40, :3], features[:50, 3:5]
+    asked = np.column_stack([np.repeat(cards, 50, axis=0), np.tile(layouts, (40, 1)), np.zeros(2000)])
+    asked[:, 5] = np.random.default_rng(2).choice(features[:7, 5], size=2000)
+    shuffled = np.random.default_rng(3).permutation(asked)
+    for rows in (asked, shuffled):
+        alone = np.concatenate([trees.predict(rows[place : place + 1]) for place in range(len(rows))])
+        assert (alone == trees.predict(rows)).all()
+
+
 def test_no_rows_are_no_predictions() -> None:
     assert Trees(grown(1, 8, 3)[0]).predict(np.empty((0, 6))).shape == (0,)
 

@@ -51,3 +51,8 @@ def test_a_site_of_few_jobs_teaches_no_kernel() -> None:
     found = samples(TASK, invented_world())
     assert pupil(found.take(np.arange(LEAST_CONFIGURATIONS - 1)), None) is None
     assert pupil(found.take(np.arange(LEAST_CONFIGURATIONS + 5)), None) is not None
+
+
+def test_one_site_with_a_large_common_miss_does_not_speak_for_all() -> None:
+    one, all_of_them = tuned((0.4, 0.0, 0.02, -0.02)), tuned((0.4, -0.4, 0.3, -0.35))
+    assert one.offset < 0.5 * all_of_them.offset
