@@ -16,6 +16,7 @@ from predictor.hardware import load_gpu_types
 
 DATASETS = datasets_dir()
 FILES = ["gpu_types.csv", "gpu_slices.csv", "model_architectures.csv", "prices_2026_08.csv", "providers.csv"]
+FILES += ["kubernetes_gpus.csv", "engine_providers.csv", "engine_cards.csv"]
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -48,6 +49,8 @@ def test_the_data_card_counts_what_is_there() -> None:
     assert f"{len(table('prices_2026_05.csv'))} offers of 5 providers" in card
     assert f"{len(table('gpu_slices.csv'))} parts of cards" in card
     assert f"{len(telemetry())} runs" in card
+    assert f"call {len(table('kubernetes_gpus.csv'))} GPU types" in card
+    assert f"call {len(table('engine_providers.csv'))} providers" in card
 
 
 def test_every_offer_is_of_a_card_that_can_be_named() -> None:
