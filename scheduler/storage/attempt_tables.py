@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.domain.states import AttemptState, Outcome
@@ -22,10 +22,15 @@ class Attempt(Base):
         CheckConstraint(one_of("outcome", Outcome, nullable=True), name="outcome"),
         CheckConstraint("(state = 'ended') = (outcome IS NOT NULL)", name="ended_has_outcome"),
         UniqueConstraint("job_id", "number"),
+        # a card is one tenant's: the database itself refuses another's attempt
+        ForeignKeyConstraint(["card_id", "tenant_id"], ["cards.id", "cards.tenant_id"], name="fk_attempts_card"),
         # at most one live attempt a job: the database itself refuses a second
         Index("uq_attempts_live", "job_id", unique=True, postgresql_where=text("state <> 'ended'")),
         Index("ix_attempts_spent", "tenant_id", "ended_at"),
         Index("ix_attempts_due", "next_poll_at", postgresql_where=text("state IN ('starting', 'running')")),
+        # how often a pool is asked for decides how long its idle machines are kept
+        Index("ix_attempts_arrivals", "offer_id", "reserved_at"),
+        Index("ix_attempts_card", "card_id", postgresql_where=text("card_id IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -57,6 +62,13 @@ class Attempt(Base):
     """When the backend last gave word of the running thing; too long ago, and the attempt is lost."""
     handle: Mapped[dict[str, Any] | None]
     """What the backend needs to find the running thing again."""
+    machine_id: Mapped[UUID | None]
+    """What it was started on; None before there was one, and for attempts from before machines were kept. Not a
+    foreign key: a machine is written down after its attempt, and never deleted."""
+    card_id: Mapped[UUID | None]
+    """The card that it may share with others of its tenant, named after the attempt that came first."""
+    shared: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether another attempt was on its card meanwhile: what it took there is not what it takes alone."""
     reserved_at: Mapped[datetime]
     claimed_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
@@ -73,6 +85,8 @@ class Attempt(Base):
     vram_metric: Mapped[str | None]
     peak_rss_gib: Mapped[float | None]
     simulated: Mapped[bool] = mapped_column(server_default=text("false"))
+    command_ran: Mapped[bool | None]
+    """Whether the command really ran; false where a simulated provider was asked to leave it. None before the end."""
 
 
 class Reservation(Base):
@@ -80,7 +94,8 @@ class Reservation(Base):
 
     __tablename__ = "reservations"
     __table_args__ = (
-        CheckConstraint("gpu_count >= 1", name="gpu_count"),
+        # 0 for those who share a card that another holds
+        CheckConstraint("gpu_count >= 0", name="gpu_count"),
         Index("ix_reservations_open", "offer_id", postgresql_where=text("released_at IS NULL")),
         Index("ix_reservations_tenant", "tenant_id", postgresql_where=text("released_at IS NULL")),
         Index("ix_reservations_released", "released_at"),
@@ -100,10 +115,16 @@ class AttemptLog(Base):
     """What an attempt printed, in chunks as they were collected."""
 
     __tablename__ = "attempt_logs"
+    __table_args__ = (
+        Index("ix_attempt_logs_order", "attempt_id", "id"),
+        # with their sizes, so that a search knows how far back it goes in one answer
+        Index("ix_attempt_logs_tenant", "tenant_id", "id", postgresql_include=["size"]),
+        Index("ix_attempt_logs_collected", "collected_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
-    attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"), index=True)
+    attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.id", ondelete="CASCADE"))
     stream: Mapped[str]
     """stdout or stderr"""
     offset: Mapped[int]

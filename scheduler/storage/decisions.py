@@ -1,68 +1,35 @@
-"""Decisions with their candidates, as they stood when they were made."""
+"""Decisions with their candidates, as they stood when they were made.
+
+The candidates of a decision are one JSON document, just as they are sent: a hundred rows with two indexes and two
+foreign keys each cost five times as much of the database as all the rest of a submission. The view `candidates` shows
+them as rows.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
-from sqlalchemy import JSON, Text, Uuid, bindparam, cast, column, func, insert, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import JSON, Text, bindparam, cast, insert, select
+from sqlalchemy.orm import aliased
 
+from scheduler.domain.money import exact_usd
 from scheduler.domain.states import DecisionKind
 from scheduler.storage.engine import Session
-from scheduler.storage.ids import new_id
 from scheduler.storage.rows import columns
-from scheduler.storage.tables import Candidate, Decision
-from scheduler.storage.views import CandidateView, DecisionView
+from scheduler.storage.tables import CandidateRow, Decision
+from scheduler.storage.views import CandidateView, DecisionView, Listed
 
 _NAMES = tuple(field.name for field in fields(DecisionView) if field.name != "candidates")
-_CANDIDATE_NAMES = tuple(field.name for field in fields(CandidateView))
-
-_ADD = insert(Decision.__table__)  # type: ignore[arg-type]
-_FROM_JSON = ("id", *_CANDIDATE_NAMES)
-_CANDIDATE: Any = Candidate.__table__
-_POSTGRESQL: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
-CANDIDATE_TYPES = ", ".join(
-    f"{name} {_CANDIDATE.c[name].type.compile(_POSTGRESQL)}" for name in ("decision_id", *_FROM_JSON)
-)
-"""The columns that candidates have as one document."""
-CANDIDATE_NAMES = _FROM_JSON
-_ROWS = (
-    func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-    .table_valued(*(column(name, _CANDIDATE.c[name].type) for name in _FROM_JSON))
-    .render_derived(with_types=True)
-)
-# a decision has a hundred candidates: as one document they are one message and one plan, not a hundred of each
-_ADD_CANDIDATES = insert(_CANDIDATE).from_select(
-    ["tenant_id", "decision_id", *_FROM_JSON],
-    select(
-        bindparam("own_tenant_id", type_=Uuid()),
-        bindparam("own_decision_id", type_=Uuid()),
-        *(_ROWS.c[name] for name in _FROM_JSON),
-    ),
-)
+_ADD = insert(Decision).values(candidates=cast(bindparam("listed", type_=Text), JSON))
 
 
 def add(session: Session, decision: DecisionView, *, tenant_id: UUID) -> None:
     """Store a decision of a job; its id, job and number are set."""
     values = {name: getattr(decision, name) for name in _NAMES}
-    session.execute(_ADD, {"tenant_id": tenant_id, **values})
-    rows = candidate_rows(decision)
-    if rows:
-        own = {"own_tenant_id": tenant_id, "own_decision_id": decision.id}
-        session.execute(_ADD_CANDIDATES, {"rows": to_json(rows).decode(), **own})
-
-
-def candidate_rows(decision: DecisionView) -> list[dict[str, Any]]:
-    """The candidates of a decision as rows, each under an id of its own."""
-    return [
-        {"decision_id": decision.id, "id": new_id()} | {name: getattr(one, name) for name in _CANDIDATE_NAMES}
-        for one in decision.candidates
-    ]
+    session.execute(_ADD, {"tenant_id": tenant_id, "listed": decision.candidates.json, **values})
 
 
 def latest_kind(session: Session, job_id: UUID) -> tuple[int, DecisionKind | None]:
@@ -74,28 +41,47 @@ def latest_kind(session: Session, job_id: UUID) -> tuple[int, DecisionKind | Non
 
 def of_job(session: Session, tenant_id: UUID, job_id: UUID) -> list[DecisionView]:
     """Every decision on a job, first to last, candidates in the order of rank."""
-    made = (
-        session.execute(
-            select(*columns(Decision, DecisionView, without=("candidates",)), Decision.candidates_of)
-            .where(Decision.tenant_id == tenant_id, Decision.job_id == job_id)
-            .order_by(Decision.number)
+    earlier = aliased(Decision)
+    made = session.execute(
+        select(
+            *columns(Decision, DecisionView), Decision.candidates_of, earlier.candidates.label("shared")
         )
-        .mappings()
-        .all()
-    )
-    whose = {row["id"]: row["candidates_of"] or row["id"] for row in made}
-    listed = session.execute(
-        select(Candidate.decision_id, *columns(Candidate, CandidateView))
-        .where(Candidate.tenant_id == tenant_id, Candidate.decision_id.in_(set(whose.values())))
-        .order_by(Candidate.decision_id, Candidate.rank)
-    ).mappings()
-    by_decision: dict[UUID, list[CandidateView]] = defaultdict(list)
-    for row in listed:
-        candidate = dict(row)
-        by_decision[candidate.pop("decision_id")].append(CandidateView(**candidate))
-    return [_view(row, by_decision[whose[row["id"]]]) for row in made]
+        .outerjoin(earlier, (earlier.id == Decision.candidates_of) & (earlier.tenant_id == tenant_id))
+        .where(Decision.tenant_id == tenant_id, Decision.job_id == job_id)
+        .order_by(Decision.number)
+    ).mappings()  # fmt: skip
+    return [_view(session, tenant_id, row) for row in made.all()]
 
 
-def _view(row: Mapping[Any, Any], candidates: list[CandidateView]) -> DecisionView:
+def _view(session: Session, tenant_id: UUID, row: Mapping[Any, Any]) -> DecisionView:
     values = {name: row[name] for name in _NAMES}
-    return DecisionView(**{**values, "kind": DecisionKind(row["kind"])}, candidates=tuple(candidates))
+    whose, document = row["candidates_of"], row["candidates"]
+    if whose is not None:
+        document = row["shared"]
+    listed = _from_rows(session, tenant_id, whose or row["id"]) if document is None else _from_document(document)
+    return DecisionView(**{**values, "kind": DecisionKind(row["kind"])}, candidates=Listed(listed))
+
+
+def _from_document(document: Iterable[Mapping[str, Any]]) -> Iterable[CandidateView]:
+    return (CandidateView(**{**one, "offer_id": UUID(one["offer_id"])}) for one in document)
+
+
+def _from_rows(session: Session, tenant_id: UUID, decision_id: UUID) -> Iterable[CandidateView]:
+    """As decisions were stored before they were documents."""
+    query = (
+        select(CandidateRow)
+        .where(CandidateRow.tenant_id == tenant_id, CandidateRow.decision_id == decision_id)
+        .order_by(CandidateRow.rank)
+    )
+    for one in session.execute(query).scalars():
+        figures = one.cost_p50_micros, one.cost_p90_micros, one.expected_cost_micros
+        known = zip(("p50", "p90", "expected"), figures, strict=True)
+        cost = {name: exact_usd(micros) for name, micros in known if micros is not None}
+        yield CandidateView(
+            rank=one.rank, offer_id=one.offer_id, provider=one.provider, region=one.region, country=one.country,
+            gpu_type=one.gpu_type, gpu_count=one.gpu_count, layout=one.layout, spot=one.spot,
+            usd_per_hour=None if one.reason == "no_price" else exact_usd(one.micros_per_gpu_hour * one.gpu_count),
+            price_date=one.price_date, provision_s=one.provision_s, forecast=one.forecast,
+            fit_probability=one.fit_probability, cost_usd=cost if len(cost) == len(figures) else None,
+            verdict=one.verdict, reason=one.reason, reason_number=one.reason_number, reason_text=one.reason_text,
+        )  # fmt: skip

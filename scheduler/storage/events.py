@@ -9,12 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
+from scheduler.storage.base import core
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import Event
 from scheduler.storage.views import EventView
 
-_ADD = insert(Event.__table__)  # type: ignore[arg-type] # made once, and past the ORM: every submission writes two
+_ADD = insert(core(Event))
 
 
 def add(

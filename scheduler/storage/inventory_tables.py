@@ -30,6 +30,8 @@ class Tenant(Base):
     """Held at once; None is no limit."""
     max_micros_per_month: Mapped[int | None]
     """Spent in a calendar month (UTC), with what live attempts may yet cost at p90; None is no limit."""
+    share_cards: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether several of its jobs may be put on one card; never together with another tenant's."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
@@ -59,6 +61,7 @@ class Offer(Base):
         CheckConstraint("spot_micros_per_gpu_hour IS NULL OR spot_micros_per_gpu_hour >= 0", name="spot_price"),
         CheckConstraint("billing_increment_s >= 1 AND minimum_s >= 0 AND provision_s >= 0", name="billing"),
         CheckConstraint("tenancy IN ('shared', 'dedicated', 'unknown')", name="tenancy"),
+        CheckConstraint("egress_micros_per_gib >= 0", name="egress"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -83,13 +86,17 @@ class Offer(Base):
     minimum_s: Mapped[int]
     provision_s: Mapped[float]
     interconnect_gbps: Mapped[float | None]
+    egress_micros_per_gib: Mapped[int | None]
+    """For each GiB that leaves the provider's network; NULL where no price list says."""
     tenancy: Mapped[str]
     backend: Mapped[str]
-    """Which execution backend runs jobs placed here: local or simulated."""
+    """Which execution backend runs jobs placed here: local, slurm, kubernetes, dstack or simulated."""
     assumed: Mapped[list[Any]]
     """Names of the columns that no price list states."""
     source: Mapped[str]
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    away: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Its host is silent: nothing of it is free until that is heard again."""
     updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
     # NULLS NOT DISTINCT would need PostgreSQL 15; all key columns are NOT NULL, so 14 will do

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from scheduler.domain.states import DecisionKind, JobState
@@ -22,6 +22,7 @@ class Job(Base):
         UniqueConstraint("tenant_id", "idempotency_key"),
         Index("ix_jobs_page", "tenant_id", "id"),
         Index("ix_jobs_waiting", "priority", "id", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_queues", "tenant_id", "priority", "id", postgresql_where=text("state = 'queued'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -81,6 +82,8 @@ class Decision(Base):
     naive_cost_micros: Mapped[int | None]
     """Expected cost of the naive choice: the lowest price per hour whose memory holds the weights."""
     naive_choice: Mapped[dict[str, Any] | None]
+    expected_cost_micros: Mapped[int | None]
+    """Of the placement, where it is one."""
     assignment: Mapped[dict[str, Any] | None]
     """The round of waiting jobs that it was part of: how many, by which method, at what cost, bound and gap."""
     prediction_ms: Mapped[float]
@@ -88,18 +91,24 @@ class Decision(Base):
     candidates_of: Mapped[UUID | None]
     """The decision whose candidates are this one's too: of the same tenant and month, on the very same inputs. None:
     its own. Not a foreign key: months of both are dropped together, and neither can go alone."""
+    candidates: Mapped[list[Any] | None] = mapped_column(JSON)
+    """The best of every GPU type and count with its verdict, in the order of rank, as sent; the view `candidates` shows
+    them as rows. JSON, not JSONB: it is written once and read as a whole. None: those of `candidates_of`, or, of a
+    decision from before, rows of their own."""
 
 
-class Candidate(Base):
-    """An offer with a layout, its forecast and its verdict, as it stood when the decision was made."""
+class CandidateRow(Base):
+    """A candidate of a decision from before candidates were one document: read, and no longer written."""
 
-    __tablename__ = "candidates"
+    __tablename__ = "candidate_rows"
     __table_args__ = (
         Index("ix_candidates_decision", "decision_id", "rank"),
         {"postgresql_partition_by": "RANGE (decision_id)"},
     )
 
-    decision_id: Mapped[UUID] = mapped_column(ForeignKey("decisions.id", ondelete="CASCADE"), primary_key=True)
+    decision_id: Mapped[UUID] = mapped_column(
+        ForeignKey("decisions.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"), primary_key=True
+    )
     id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))
     rank: Mapped[int]

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import Text, bindparam, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.errors import NotFound
@@ -16,41 +16,55 @@ from scheduler.domain.price_line import PriceKey
 from scheduler.storage import prices
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
-from scheduler.storage.tables import InventoryVersion, Offer
+from scheduler.storage.tables import InventoryVersion, Offer, Tenant
 from scheduler.storage.views import OfferView
 
 _COLUMNS = columns(Offer, OfferValue)
 _KEY = ("provider", "region", "instance_type", "gpu_type")
 _REMEMBERED = (
-    "price_date", "on_demand_micros_per_gpu_hour", "spot_micros_per_gpu_hour", "capacity_gpus", "source",
+    "price_date", "on_demand_micros_per_gpu_hour", "spot_micros_per_gpu_hour", "egress_micros_per_gib",
+    "capacity_gpus", "source",
 )  # fmt: skip
 _IMPORTED = tuple(field.name for field in fields(OfferValue) if field.name not in ("id", "reserved_gpus", *_KEY))
+_ABOUT = ("enabled", "away", "updated_at")
+_VIEWED = [*_COLUMNS, *(getattr(Offer, name) for name in _ABOUT)]
+_TAKEN = case((Offer.away, func.greatest(Offer.capacity_gpus, Offer.reserved_gpus)), else_=Offer.reserved_gpus)
+"""Of what is away nothing can be had."""
+_AS_TAKEN = [_TAKEN.label(column.key) if column.key == "reserved_gpus" else column for column in _COLUMNS]
 
 
 def enabled(session: Session) -> list[OfferValue]:
     """Every offer that may be used."""
-    query = select(*_COLUMNS).where(Offer.enabled).order_by(Offer.id)
+    query = select(*_AS_TAKEN).where(Offer.enabled).order_by(Offer.id)
     return [prices.offer_value(row) for row in session.execute(query).mappings()]
+
+
+def backends(session: Session) -> dict[PriceKey, str]:
+    """Which backend runs what is placed on each offer."""
+    query = select(Offer.provider, Offer.region, Offer.instance_type, Offer.gpu_type, Offer.backend)
+    return {(row.provider, row.region, row.instance_type, row.gpu_type): row.backend for row in session.execute(query)}
 
 
 # as one document: a thousand offers may be held, and every plan asks
 _HELD = (
-    select(func.json_object_agg(cast(Offer.id, Text), Offer.reserved_gpus))
-    .where(Offer.enabled, Offer.reserved_gpus > 0)
+    select(func.json_object_agg(cast(Offer.id, Text), _TAKEN))
+    .where(Offer.enabled, (Offer.reserved_gpus > 0) | Offer.away)
     .scalar_subquery()
 )
-_GLANCE = select(InventoryVersion.version, _HELD)
+_SHARES = select(Tenant.share_cards).where(Tenant.id == bindparam("tenant")).scalar_subquery()
+_GLANCE = select(InventoryVersion.version, _HELD, _SHARES)
 
 
-def glance(session: Session) -> tuple[int, Mapping[str, int]]:
-    """The version of the inventory, and how many GPUs are held of each offer of which any are, by its id."""
-    version, held = session.execute(_GLANCE).one()
-    return version, held or {}
+def glance(session: Session, tenant_id: UUID | None = None) -> tuple[int, Mapping[str, int], bool]:
+    """The version of the inventory, how many GPUs are held of each offer of which any are, by its id, and whether a
+    tenant lets its jobs share cards."""
+    version, held, shares = session.execute(_GLANCE, {"tenant": tenant_id}).one()
+    return version, held or {}, bool(shares)
 
 
 def free(session: Session) -> dict[UUID, int]:
     """What nobody holds of each offer that may be used."""
-    query = select(Offer.id, func.greatest(Offer.capacity_gpus - Offer.reserved_gpus, 0)).where(Offer.enabled)
+    query = select(Offer.id, func.greatest(Offer.capacity_gpus - _TAKEN, 0)).where(Offer.enabled)
     return {offer_id: int(gpus) for offer_id, gpus in session.execute(query)}
 
 
@@ -123,7 +137,7 @@ def page(
     limit: int = 100,
 ) -> list[OfferView]:
     """Offers, used or not, in the order of their ids behind `after`."""
-    query = select(*_COLUMNS, Offer.enabled, Offer.updated_at).order_by(Offer.id).limit(limit)
+    query = select(*_VIEWED).order_by(Offer.id).limit(limit)
     if gpu_types:
         query = query.where(Offer.gpu_type.in_(gpu_types))
     if provider is not None:
@@ -131,6 +145,25 @@ def page(
     if after is not None:
         query = query.where(Offer.id > after)
     return [_offer_view(row) for row in session.execute(query).mappings()]
+
+
+def at(session: Session, provider: str, region: str) -> list[OfferView]:
+    """Offers of a provider in a region, used or not."""
+    query = select(*_VIEWED).where(Offer.provider == provider, Offer.region == region)
+    return [_offer_view(row) for row in session.execute(query.order_by(Offer.id)).mappings()]
+
+
+def send_away(session: Session, provider: str, region: str, *, away: bool) -> None:
+    """What a provider has in a region cannot be had now, or can again.
+
+    Prices and capacities are what they were, so this is no new version of the inventory.
+    """
+    session.execute(
+        update(Offer)
+        .where(Offer.provider == provider, Offer.region == region)
+        .values(away=away)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> OfferView:
@@ -144,7 +177,7 @@ def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> Offe
             update(Offer)
             .where(Offer.id == offer_id)
             .values(**changes, updated_at=func.now())
-            .returning(*_COLUMNS, Offer.enabled, Offer.updated_at)
+            .returning(*_VIEWED)
             .execution_options(synchronize_session=False)
         )
         .mappings()
@@ -163,5 +196,5 @@ def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> Offe
 
 def _offer_view(row: Mapping[Any, Any]) -> OfferView:
     value = dict(row)
-    enabled, updated_at = value.pop("enabled"), value.pop("updated_at")
-    return OfferView(offer=prices.offer_value(value), enabled=enabled, updated_at=updated_at)
+    about = {name: value.pop(name) for name in _ABOUT}
+    return OfferView(offer=prices.offer_value(value), **about)

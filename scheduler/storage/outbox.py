@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, text, update
 
+from scheduler.storage.base import core
 from scheduler.storage.engine import Session
 from scheduler.storage.tables import OutboxMessage
 
@@ -26,7 +27,9 @@ class Doorbell:
     arguments: Mapping[str, str]
 
 
-_RING = insert(OutboxMessage.__table__)  # type: ignore[arg-type]
+_OUTBOX = core(OutboxMessage)
+_O = _OUTBOX.c
+_RING = insert(_OUTBOX)
 
 
 def ring(session: Session, task: str, queue: str, *, not_before: datetime | None = None, **ids: object) -> None:
@@ -37,37 +40,44 @@ def ring(session: Session, task: str, queue: str, *, not_before: datetime | None
     session.execute(_RING, {**values, "claimed_until": not_before})
 
 
+_FREE = (
+    select(_O.id)
+    .where(_O.sent_at.is_(None), _O.claimed_until.is_(None) | (_O.claimed_until <= bindparam("now")))
+    .order_by(_O.id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("free")
+)
+_CLAIM = (
+    update(_OUTBOX)
+    .where(_O.id.in_(select(_FREE.c.id)))
+    .values(claimed_until=bindparam("until"))
+    .returning(_O.id, _O.task, _O.queue, _O.arguments)
+)
+
+
 def claim(session: Session, *, now: datetime, until: datetime, limit: int) -> list[Doorbell]:
     """Take unsent doorbells for sending, oldest first; whoever dies holding them loses them at `until`."""
-    free = (
-        select(OutboxMessage.id)
-        .where(
-            OutboxMessage.sent_at.is_(None),
-            OutboxMessage.claimed_until.is_(None) | (OutboxMessage.claimed_until <= now),
-        )
-        .order_by(OutboxMessage.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("free")
-    )
-    rows = session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id.in_(select(free.c.id)))
-        .values(claimed_until=until)
-        .returning(OutboxMessage.id, OutboxMessage.task, OutboxMessage.queue, OutboxMessage.arguments)
-        .execution_options(synchronize_session=False)
-    )
+    rows = session.execute(_CLAIM, {"now": now, "until": until, "limit": limit})
     return sorted((Doorbell(**row) for row in rows.mappings()), key=lambda doorbell: doorbell.id)
+
+
+_WAITS = text(
+    "SELECT EXISTS (SELECT FROM outbox WHERE sent_at IS NULL AND (claimed_until IS NULL OR claimed_until <= :now))"
+)
+
+
+def any_unsent(session: Session, now: datetime) -> bool:
+    """Whether a doorbell is to be sent now: a glance at an index that is empty at rest."""
+    return bool(session.execute(_WAITS, {"now": now}).scalar_one())
+
+
+_SENT = update(_OUTBOX).where(_O.id.in_(bindparam("ids", expanding=True)))
 
 
 def mark_sent(session: Session, ids: Sequence[int], now: datetime) -> None:
     """These have reached the broker."""
-    session.execute(
-        update(OutboxMessage)
-        .where(OutboxMessage.id.in_(ids))
-        .values(sent_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(_SENT, {"ids": list(ids), "sent_at": now})
 
 
 def give_back(session: Session, ids: Sequence[int]) -> None:

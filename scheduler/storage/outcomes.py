@@ -40,6 +40,7 @@ def finished(session: Session, *, since: datetime, limit: int, tenant_id: UUID) 
             Attempt.tenant_id == tenant_id,
             Attempt.outcome.in_((Outcome.COMPLETED, Outcome.OUT_OF_MEMORY)),
             ~Attempt.simulated,
+            ~Attempt.shared,  # placed by what each takes alone
             Attempt.ended_at >= since,
         )
         .order_by(Attempt.ended_at.desc())

@@ -18,7 +18,6 @@ from sqlalchemy import text
 
 from scheduler.domain.offers import Offer
 from scheduler.domain.states import AttemptState, JobState
-from scheduler.storage import decisions
 from scheduler.storage.engine import Session
 from scheduler.storage.views import DecisionView, JobView
 
@@ -37,9 +36,12 @@ class NewlyPlaced:
     """A decision of this tenant and month whose stored candidates are these."""
     attempt_id: UUID
     offer: Offer
+    micros_per_gpu_hour: int
     forecast: Mapping[str, Any]
     committed_micros: int
     """What the attempt may cost."""
+    opens_card: bool = False
+    """Whether others of its tenant may join it on its card."""
 
 
 def add(session: Session, placed: Sequence[NewlyPlaced], *, task: str, queue: str) -> bool:
@@ -48,11 +50,10 @@ def add(session: Session, placed: Sequence[NewlyPlaced], *, task: str, queue: st
     Not stored are jobs whose idempotency key is taken, jobs of a tenant that has a quota (it is to be asked under a
     lock), and those whose candidates are not where they were said to be.
     """
-    own = {one.decision.id: one for one in placed if one.candidates_of is None}
+    own = (f'"{one.decision.id}":{one.decision.candidates.json}' for one in placed if one.candidates_of is None)
     given = {
         "rows": to_json([_row(one) for one in placed]).decode(),
-        "candidates": to_json([row for one in own.values() for row in decisions.candidate_rows(one.decision)]).decode(),
-        "task": task, "queue": queue,
+        "listed": f"{{{','.join(own)}}}", "task": task, "queue": queue,
     }  # fmt: skip
     return bool(session.execute(_ADD, given).scalar_one() == len(placed))
 
@@ -68,12 +69,13 @@ def _row(one: NewlyPlaced) -> dict[str, Any]:
         "candidates_considered": decision.candidates_considered, "rejected_by_reason": decision.rejected_by_reason,
         "price_date": decision.price_date, "inventory_version": decision.inventory_version,
         "naive_cost_micros": decision.naive_cost_micros, "naive_choice": decision.naive_choice,
+        "expected_cost_micros": decision.expected_cost_micros,
         "prediction_ms": decision.prediction_ms, "candidates_of": one.candidates_of, "attempt_id": one.attempt_id,
         "backend": offer.backend, "offer_id": offer.id, "provider": offer.provider, "region": offer.region,
         "gpu_type": offer.gpu_type, "gpu_count": chosen.gpu_count, "layout": chosen.layout, "spot": chosen.spot,
-        "micros_per_gpu_hour": chosen.micros_per_gpu_hour, "billing_increment_s": offer.billing_increment_s,
-        "minimum_s": offer.minimum_s, "provision_s": offer.provision_s, "forecast": one.forecast,
-        "committed_micros": one.committed_micros,
+        "micros_per_gpu_hour": one.micros_per_gpu_hour, "billing_increment_s": offer.billing_increment_s,
+        "minimum_s": offer.minimum_s, "provision_s": chosen.provision_s, "forecast": one.forecast,
+        "committed_micros": one.committed_micros, "card_id": one.attempt_id if one.opens_card else None,
     }  # fmt: skip
 
 
@@ -81,10 +83,11 @@ _TYPES = """
     job_id uuid, tenant_id uuid, name text, spec jsonb, priority bigint, spec_sha256 text, max_attempts bigint,
     idempotency_key text, at timestamptz, decision_id uuid, decision_kind text, reason text, objective text,
     model_version text, in_domain boolean, candidates_considered bigint, rejected_by_reason jsonb, price_date text,
-    inventory_version bigint, naive_cost_micros bigint, naive_choice jsonb, prediction_ms double precision,
-    candidates_of uuid, attempt_id uuid, backend text, offer_id uuid, provider text, region text, gpu_type text,
-    gpu_count bigint, layout jsonb, spot boolean, micros_per_gpu_hour bigint, billing_increment_s bigint,
-    minimum_s bigint, provision_s double precision, forecast jsonb, committed_micros bigint
+    inventory_version bigint, naive_cost_micros bigint, naive_choice jsonb, expected_cost_micros bigint,
+    prediction_ms double precision, candidates_of uuid, attempt_id uuid, backend text, offer_id uuid, provider text,
+    region text, gpu_type text, gpu_count bigint, layout jsonb, spot boolean, micros_per_gpu_hour bigint,
+    billing_increment_s bigint, minimum_s bigint, provision_s double precision, forecast jsonb, committed_micros bigint,
+    card_id uuid
 """
 
 # The events are those of `jobs.add` and `jobs.move`: a job is queued first, if only within this transaction
@@ -95,7 +98,8 @@ WITH asked AS MATERIALIZED (
 ), shared AS MATERIALIZED (
   SELECT asked.* FROM asked
   WHERE candidates_of IS NULL OR candidates_of IN (SELECT decision_id FROM asked WHERE candidates_of IS NULL)
-     OR EXISTS (SELECT FROM candidates c WHERE c.decision_id = asked.candidates_of AND c.tenant_id = asked.tenant_id)
+     OR EXISTS (SELECT FROM decisions d WHERE d.id = asked.candidates_of AND d.tenant_id = asked.tenant_id
+                AND d.candidates IS NOT NULL)
 ), job AS (
   INSERT INTO jobs (id, tenant_id, name, state, spec, spec_sha256, priority, max_attempts, attempts_made,
                     idempotency_key, created_at)
@@ -106,22 +110,23 @@ WITH asked AS MATERIALIZED (
 ), decision AS (
   INSERT INTO decisions (id, tenant_id, job_id, number, kind, reason, objective, spec, model_version, in_domain,
                          candidates_considered, rejected_by_reason, price_date, inventory_version, naive_cost_micros,
-                         naive_choice, prediction_ms, decided_at, candidates_of)
+                         naive_choice, expected_cost_micros, prediction_ms, decided_at, candidates_of, candidates)
   SELECT decision_id, tenant_id, job_id, 1, decision_kind, reason, objective, spec, model_version, in_domain,
          candidates_considered, rejected_by_reason, price_date, inventory_version, naive_cost_micros, naive_choice,
-         prediction_ms, at, candidates_of
-  FROM new
-), candidate AS (
-  INSERT INTO candidates (tenant_id, decision_id, {", ".join(decisions.CANDIDATE_NAMES)})
-  SELECT new.tenant_id, c.* FROM json_to_recordset(CAST(:candidates AS json)) AS c({decisions.CANDIDATE_TYPES})
-  JOIN new ON new.decision_id = c.decision_id
+         expected_cost_micros, prediction_ms, at, candidates_of, listed.value
+  FROM new LEFT JOIN json_each(CAST(:listed AS json)) AS listed ON listed.key = CAST(new.decision_id AS text)
+), card AS (
+  INSERT INTO cards (id, tenant_id, offer_id, micros_per_gpu_hour, billing_increment_s, minimum_s, provision_s,
+                     opened_at)
+  SELECT card_id, tenant_id, offer_id, micros_per_gpu_hour, billing_increment_s, minimum_s, provision_s, at
+  FROM new WHERE card_id IS NOT NULL
 ), attempt AS (
   INSERT INTO attempts (id, tenant_id, job_id, decision_id, number, state, backend, offer_id, provider, region,
                         gpu_type, gpu_count, layout, spot, micros_per_gpu_hour, billing_increment_s, minimum_s,
-                        provision_s, forecast, reserved_at)
+                        provision_s, forecast, reserved_at, card_id)
   SELECT attempt_id, tenant_id, job_id, decision_id, 1, '{AttemptState.RESERVED}', backend, offer_id, provider, region,
          gpu_type, gpu_count, layout, spot, micros_per_gpu_hour, billing_increment_s, minimum_s, provision_s, forecast,
-         at
+         at, card_id
   FROM new
 ), reservation AS (
   INSERT INTO reservations (attempt_id, tenant_id, offer_id, gpu_count, committed_micros, reserved_at)

@@ -57,6 +57,7 @@ class OfferPrice(Base):
     price_date: Mapped[str]
     on_demand_micros_per_gpu_hour: Mapped[int | None]
     spot_micros_per_gpu_hour: Mapped[int | None]
+    egress_micros_per_gib: Mapped[int | None]
     capacity_gpus: Mapped[int]
     enabled: Mapped[bool]
     source: Mapped[str]

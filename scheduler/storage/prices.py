@@ -12,13 +12,17 @@ from sqlalchemy import ColumnElement, and_, func, insert, select, update
 from scheduler.domain.offers import Offer as OfferValue
 from scheduler.domain.price_checks import Ask
 from scheduler.domain.price_line import PriceKey
+from scheduler.storage.base import core
 from scheduler.storage.engine import Session
 from scheduler.storage.ids import new_id
 from scheduler.storage.rows import columns
 from scheduler.storage.tables import InventoryVersion, Offer, OfferPrice, PriceImport
 from scheduler.storage.views import PriceImportView, PriceView
 
-_PAST = ("price_date", "on_demand_micros_per_gpu_hour", "spot_micros_per_gpu_hour", "capacity_gpus", "source")
+_PAST = (
+    "price_date", "on_demand_micros_per_gpu_hour", "spot_micros_per_gpu_hour", "egress_micros_per_gib",
+    "capacity_gpus", "source",
+)  # fmt: skip
 """What of an offer its history tells."""
 
 
@@ -40,7 +44,7 @@ def next_version(session: Session) -> int:
 def record(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write down what offers have become."""
     if rows:
-        session.execute(insert(OfferPrice.__table__), list(rows))  # type: ignore[arg-type]
+        session.execute(insert(core(OfferPrice)), list(rows))
 
 
 def latest(session: Session) -> dict[PriceKey, tuple[str, Ask]]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.types import Text
+from sqlalchemy import BigInteger, delete, exists, func, select
+from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.options import Option
 from scheduler.domain.states import AttemptState, JobState
+from scheduler.storage.base import core
 from scheduler.storage.engine import Session
 from scheduler.storage.tables import Attempt, Job, Reservation, Waits
 
 MOST_OFFERS = 64
 """A job that could use more offers than this is remembered by their GPU types: to be asked at every placement."""
+
+_WAITS = core(Waits)
+_ONCE = {"job_id", "tenant_id", "since"}
+"""What does not change while a job waits."""
 
 KEPT_OPTIONS = 8
 """Options of a waiting job that are kept for predicting its start."""
@@ -62,6 +66,8 @@ class RunningRow:
     startup_s: float
     runtime_s: tuple[float, float, float] | None
     """p10, p50 and p90; None where it was never known."""
+    card_id: UUID | None = None
+    """The card that it may be on with others, one of whom holds the GPU."""
 
 
 def wants_of(options: Sequence[Option]) -> dict[str, int]:
@@ -74,15 +80,21 @@ def wants_of(options: Sequence[Option]) -> dict[str, int]:
     return by_offer if len(by_offer) <= MOST_OFFERS else by_type
 
 
-def enter(session: Session, *, job_id: UUID, tenant_id: UUID, since: datetime, now: datetime, **values: Any) -> None:
-    """A job waits, or waits on with something else decided."""
-    row = {"reserved_offer_id": None, "reserved_gpus": None, "reserved_start_at": None, "decided_at": now} | values
-    statement = insert(Waits).values(job_id=job_id, tenant_id=tenant_id, since=since, **row)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["job_id"], set_={name: statement.excluded[name] for name in row}
-        )
-    )
+_ENTER = insert(_WAITS)
+_ENTER = _ENTER.on_conflict_do_update(
+    index_elements=["job_id"],
+    set_={column.name: _ENTER.excluded[column.name] for column in _WAITS.columns if column.name not in _ONCE},
+)
+
+
+def enter(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Jobs wait, or wait on with something else decided; every row names every column."""
+    session.execute(_ENTER, list(rows))
+
+
+def those_in(session: Session, job_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of some jobs that were decided to wait, and nothing else since."""
+    return set(session.execute(select(_WAITS.c.job_id).where(_WAITS.c.job_id.in_(job_ids))).scalars())
 
 
 def leave(session: Session, job_id: UUID) -> None:
@@ -100,18 +112,69 @@ def all_waiting(session: Session) -> list[WaitingRow]:
     return _rows(session, [])
 
 
-def interested_in(session: Session, offer_id: UUID, gpu_type: str, *, priority: int, but: UUID) -> list[WaitingRow]:
-    """Queued jobs of this priority or a higher one that could use an offer."""
-    names = type_coerce([str(offer_id), gpu_type], ARRAY(Text))
-    return _rows(session, [Waits.wants.has_any(names), Job.priority >= priority, Job.id != but])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What it is to stand ahead of a job, as a condition that the database can ask of thousands at once."""
+
+    job_id: UUID
+    priority: int
+    tenants_before: tuple[UUID, ...]
+    """Of the same priority, all jobs of these stand ahead,"""
+    tenants_level: tuple[UUID, ...]
+    """and those of these that came first."""
+
+    @property
+    def conditions(self) -> list[Any]:
+        """Of a row of `waits` joined with its job."""
+        sooner = Job.tenant_id.in_(self.tenants_before) | (
+            Job.tenant_id.in_(self.tenants_level) & (Job.id < self.job_id)
+        )
+        return [Job.id != self.job_id, (Job.priority > self.priority) | ((Job.priority == self.priority) & sooner)]
 
 
-def of_priority(session: Session, *, priority: int, but: UUID) -> list[WaitingRow]:
-    """Queued jobs of this priority or a higher one."""
-    return _rows(session, [Job.priority >= priority, Job.id != but])
+def rivals_of(session: Session, priority: int) -> dict[UUID, bool]:
+    """Tenants with a waiting job of this priority or a higher one, and whether any of theirs is of this very one."""
+    same = func.bool_or(Job.priority == priority)
+    query = select(Waits.tenant_id, same).join(Job, Job.id == Waits.job_id).group_by(Waits.tenant_id)
+    found = session.execute(query.where(Job.state == JobState.QUEUED, Job.priority >= priority))
+    return {tenant: bool(level) for tenant, level in found}
 
 
-def _rows(session: Session, conditions: Sequence[Any]) -> list[WaitingRow]:
+def reserved_starts(session: Session, ahead: Ahead, offer_id: UUID | None = None) -> list[WaitingRow]:
+    """Jobs ahead for which a start is held, on one offer or on any."""
+    where = Waits.reserved_offer_id.is_not(None) if offer_id is None else Waits.reserved_offer_id == offer_id
+    return _rows(session, [where, *ahead.conditions])
+
+
+def could_use(
+    session: Session,
+    ahead: Ahead,
+    offer_id: UUID,
+    gpu_type: str,
+    *,
+    free: int,
+    but: Collection[UUID],
+    limit: int | None,
+) -> list[WaitingRow]:
+    """Jobs ahead for whose smallest wish so many GPUs of an offer are enough, in no order."""
+    wish = func.coalesce(Waits.wants[str(offer_id)].astext, Waits.wants[gpu_type].astext)
+    return _rows(session, [wish.cast(BigInteger) <= free, Job.id.not_in(but), *ahead.conditions], limit)
+
+
+def fewest_wanted(session: Session, ahead: Ahead, *, but: Collection[UUID]) -> dict[str, int]:
+    """Offer id, or GPU type, to the fewest GPUs that any of the jobs ahead could use there."""
+    wish = func.jsonb_each_text(Waits.wants).table_valued("key", "value", joins_implicitly=True)
+    query = (
+        select(wish.c.key, func.min(wish.c.value.cast(BigInteger)))
+        .select_from(Waits)
+        .join(Job, Job.id == Waits.job_id)
+        .where(Job.state == JobState.QUEUED, Job.id.not_in(but), *ahead.conditions)
+        .group_by(wish.c.key)
+    )
+    return {name: int(gpus) for name, gpus in session.execute(query)}
+
+
+def _rows(session: Session, conditions: Sequence[Any], limit: int | None = None) -> list[WaitingRow]:
     query = (
         select(
             Waits.job_id, Waits.tenant_id, Job.priority, Waits.wants, Waits.options, Waits.reserved_offer_id,
@@ -119,6 +182,7 @@ def _rows(session: Session, conditions: Sequence[Any]) -> list[WaitingRow]:
         )
         .join(Job, Job.id == Waits.job_id)
         .where(Job.state == JobState.QUEUED, *conditions)
+        .limit(limit)
     )  # fmt: skip
     return [
         WaitingRow(**{**row, "options": tuple(Option(UUID(offer), *rest) for offer, *rest in row["options"])})
@@ -136,7 +200,8 @@ def running(session: Session, offer_ids: Sequence[UUID] | None = None) -> list[R
     began = func.coalesce(Attempt.running_at, Attempt.started_at, Attempt.claimed_at, Attempt.reserved_at)
     query = (
         select(Reservation.offer_id, Reservation.gpu_count, began.label("since"), Attempt.state, Attempt.provision_s,
-               Attempt.forecast["startup_s"].label("startup_s"), Attempt.forecast["runtime_s"].label("runtime_s"))
+               Attempt.forecast["startup_s"].label("startup_s"), Attempt.forecast["runtime_s"].label("runtime_s"),
+               Attempt.card_id)
         .join(Attempt, Attempt.id == Reservation.attempt_id)
         .where(Reservation.released_at.is_(None))
     )  # fmt: skip
@@ -146,7 +211,7 @@ def running(session: Session, offer_ids: Sequence[UUID] | None = None) -> list[R
         RunningRow(
             offer_id=row["offer_id"], gpu_count=row["gpu_count"], since=row["since"],
             begun=row["state"] == AttemptState.RUNNING, provision_s=row["provision_s"],
-            startup_s=float(row["startup_s"] or 0.0), runtime_s=_spread(row["runtime_s"]),
+            startup_s=float(row["startup_s"] or 0.0), runtime_s=_spread(row["runtime_s"]), card_id=row["card_id"],
         )
         for row in session.execute(query).mappings()
     ]  # fmt: skip

@@ -16,7 +16,9 @@ class Waits(Base):
     """One queued job that was decided and has to wait. Gone as soon as it is not queued any more."""
 
     __tablename__ = "waits"
-    __table_args__ = (Index("ix_waits_wants", "wants", postgresql_using="gin"),)
+    __table_args__ = (
+        Index("ix_waits_reserved", "reserved_offer_id", postgresql_where=text("reserved_offer_id IS NOT NULL")),
+    )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"))

@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 
+from scheduler.storage.base import core
 from scheduler.storage.engine import Session
 from scheduler.storage.tables import Offer, Reservation
+
+
+def seems_free(session: Session, offer_id: UUID, gpu_count: int) -> bool:
+    """Whether so many GPUs of an offer are free, as far as can be seen without a lock."""
+    enough = Offer.enabled & ~Offer.away & (Offer.reserved_gpus + gpu_count <= Offer.capacity_gpus)
+    return bool(session.execute(select(enough).where(Offer.id == offer_id)).scalar_one_or_none())
 
 
 def reserve(session: Session, offer_id: UUID, gpu_count: int) -> int | None:
     """Count GPUs of an offer as held, if so many are free; the check and the change are one statement.
 
-    What was free before, the held ones included; None where that was not enough.
-
-    A failed try may still have locked the row (PostgreSQL locks a row that changed under it before it looks
-    again), so it is rolled back to a savepoint: a transaction never holds more than the one offer it got.
+    What was free before, the held ones included; None where that was not enough: the transaction is then to be undone,
+    as PostgreSQL may have locked a row that changed under it before it looked again.
     """
-    savepoint = session.begin_nested()
     got = session.execute(
         update(Offer)
-        .where(Offer.id == offer_id, Offer.enabled, Offer.reserved_gpus + gpu_count <= Offer.capacity_gpus)
+        .where(Offer.id == offer_id, Offer.enabled, ~Offer.away, Offer.reserved_gpus + gpu_count <= Offer.capacity_gpus)
         .values(reserved_gpus=Offer.reserved_gpus + gpu_count)
         .returning(Offer.capacity_gpus - Offer.reserved_gpus + gpu_count)
         .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
-    if got is None:
-        savepoint.rollback()
-        return None
-    savepoint.commit()
-    return int(got)
+    return None if got is None else int(got)
 
 
 # locked in the order of their keys, as an import of prices locks them, so that no two wait for each other; "C" is the
@@ -42,7 +42,7 @@ _TAKE = text("""
 WITH wanted AS (
   SELECT * FROM unnest(CAST(:offers AS uuid[]), CAST(:gpus AS bigint[])) AS w(id, gpus)
 ), held AS MATERIALIZED (
-  SELECT o.id FROM offers o JOIN wanted ON wanted.id = o.id WHERE o.enabled
+  SELECT o.id FROM offers o JOIN wanted ON wanted.id = o.id WHERE o.enabled AND NOT o.away
   ORDER BY o.provider COLLATE "C", o.region COLLATE "C", o.instance_type COLLATE "C", o.gpu_type COLLATE "C"
   FOR NO KEY UPDATE OF o
 )
@@ -63,7 +63,8 @@ def take(session: Session, wanted: Mapping[UUID, int]) -> dict[UUID, int] | None
     return free if len(free) == len(wanted) else None
 
 
-_OPEN = insert(Reservation.__table__)  # type: ignore[arg-type]
+_HELD = core(Reservation)
+_OPEN = insert(_HELD)
 
 
 def open_for(
@@ -84,23 +85,34 @@ def open_for(
     )  # fmt: skip
 
 
-def release(session: Session, attempt_id: UUID, now: datetime) -> bool:
-    """Give an attempt's capacity back, exactly once; False where it was given back before."""
-    held = session.execute(
-        update(Reservation)
-        .where(Reservation.attempt_id == attempt_id, Reservation.released_at.is_(None))
-        .values(released_at=now)
-        .returning(Reservation.offer_id, Reservation.gpu_count)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
+_RELEASE = (
+    update(_HELD)
+    .where(_HELD.c.attempt_id == bindparam("attempt"), _HELD.c.released_at.is_(None))
+    .values(released_at=bindparam("now"))
+    .returning(_HELD.c.offer_id, _HELD.c.gpu_count)
+)
+_INHERIT = update(_HELD).where(_HELD.c.attempt_id == bindparam("attempt"), _HELD.c.released_at.is_(None))
+_OFFERS = core(Offer)
+_GIVE_BACK = (
+    update(_OFFERS)
+    .where(_OFFERS.c.id == bindparam("offer"))
+    .values(reserved_gpus=_OFFERS.c.reserved_gpus - bindparam("gpus"))
+)
+
+
+def release(session: Session, attempt_id: UUID, now: datetime, *, heir: UUID | None = None) -> bool:
+    """Give an attempt's capacity back, exactly once; False where it was given back before.
+
+    Where an heir is named, who shares the card that this transaction holds, the capacity is the heir's from now on.
+    """
+    held = session.execute(_RELEASE, {"attempt": attempt_id, "now": now}).one_or_none()
     if held is None:
         return False
-    session.execute(
-        update(Offer)
-        .where(Offer.id == held.offer_id)
-        .values(reserved_gpus=Offer.reserved_gpus - held.gpu_count)
-        .execution_options(synchronize_session=False)
-    )
+    if heir is not None:
+        if held.gpu_count:
+            session.execute(_INHERIT, {"attempt": heir, "gpu_count": held.gpu_count, "reserved_at": now})
+        return True
+    session.execute(_GIVE_BACK, {"offer": held.offer_id, "gpus": held.gpu_count})
     return True
 
 

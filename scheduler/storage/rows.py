@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import Column
 
-from scheduler.storage.tables import Base
+from scheduler.storage.base import Base, core
 
 
-def columns(table: type[Base], view: type[Any], *, without: tuple[str, ...] = ()) -> list[InstrumentedAttribute[Any]]:
+def columns(table: type[Base], view: type[Any], *, without: tuple[str, ...] = ()) -> list[Column[Any]]:
     """The columns of a table that a view shows, in the view's order."""
-    return [getattr(table, field.name) for field in fields(view) if field.name not in without]
+    return [core(table).c[field.name] for field in fields(view) if field.name not in without]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from scheduler.storage.attempt_tables import Attempt, AttemptLog, Observation, Reservation
 from scheduler.storage.base import DEFAULT_TENANT, Base
+from scheduler.storage.card_tables import CardRow
+from scheduler.storage.host_tables import HostRow
 from scheduler.storage.inventory_tables import ApiKey, Model, Offer, Tenant
-from scheduler.storage.job_tables import Candidate, Decision, Event, Job, OutboxMessage
+from scheduler.storage.job_tables import CandidateRow, Decision, Event, Job, OutboxMessage
 from scheduler.storage.learning_tables import Training
+from scheduler.storage.machine_tables import Installation, LedgerEntry, MachineRow
 from scheduler.storage.price_tables import InventoryVersion, OfferPrice, PriceImport, QuarantinedPrice
 from scheduler.storage.queue_tables import Waits
+from scheduler.storage.secret_tables import SecretRow
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -16,11 +20,16 @@ __all__ = [
     "Attempt",
     "AttemptLog",
     "Base",
-    "Candidate",
+    "CandidateRow",
+    "CardRow",
     "Decision",
     "Event",
+    "HostRow",
+    "Installation",
     "InventoryVersion",
     "Job",
+    "LedgerEntry",
+    "MachineRow",
     "Model",
     "Observation",
     "Offer",
@@ -29,6 +38,7 @@ __all__ = [
     "PriceImport",
     "QuarantinedPrice",
     "Reservation",
+    "SecretRow",
     "Tenant",
     "Training",
     "Waits",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.domain.errors import Conflict, NotFound
@@ -16,7 +16,7 @@ from scheduler.domain.fair_share import WINDOW_S, Tenancy
 from scheduler.storage.engine import Session
 from scheduler.storage.ids import new_id
 from scheduler.storage.rows import columns
-from scheduler.storage.tables import Attempt, Reservation, Tenant
+from scheduler.storage.tables import Attempt, LedgerEntry, Reservation, Tenant
 from scheduler.storage.views import TenantView
 
 _COLUMNS = columns(Tenant, TenantView)
@@ -82,14 +82,16 @@ def lock_limits(session: Session, tenant_id: UUID) -> Limits | None:
     return None if row is None else Limits(*row)
 
 
-def use_of(session: Session, tenant_id: UUID, now: datetime) -> tuple[int, int]:
-    """GPUs that a tenant holds, and micro-dollars of this month: spent, and what live attempts may yet cost."""
+def use_of(session: Session, tenant_id: UUID, now: datetime, *, spent: bool) -> tuple[int, int]:
+    """GPUs that a tenant holds, and micro-dollars of this month: what live attempts may yet cost and, where it is asked
+    for, what was spent."""
     gpus, committed = session.execute(
         select(func.sum(Reservation.gpu_count), func.sum(Reservation.committed_micros)).where(
             Reservation.tenant_id == tenant_id, _OPEN
         )
     ).one()
-    return int(gpus or 0), int(committed or 0) + _spent(session, Attempt.tenant_id == tenant_id, now).get(tenant_id, 0)
+    before = _spent(session, [tenant_id], now).get(tenant_id, 0) if spent else 0
+    return int(gpus or 0), int(committed or 0) + before
 
 
 def standings(session: Session, tenant_ids: Sequence[UUID], now: datetime) -> dict[UUID, Tenancy]:
@@ -110,7 +112,7 @@ def standings(session: Session, tenant_ids: Sequence[UUID], now: datetime) -> di
             .group_by(Reservation.tenant_id)
         )
     }
-    spent = _spent(session, Attempt.tenant_id.in_(tenant_ids), now)
+    spent = _spent(session, tenant_ids, now)
     query = select(Tenant.id, Tenant.share, Tenant.max_gpus, Tenant.max_micros_per_month)
     found: dict[UUID, Tenancy] = {}
     for tenant, share, max_gpus, max_micros in session.execute(query.where(Tenant.id.in_(tenant_ids))):
@@ -122,11 +124,15 @@ def standings(session: Session, tenant_ids: Sequence[UUID], now: datetime) -> di
     return found
 
 
-def _spent(session: Session, whose: ColumnElement[bool], now: datetime) -> dict[UUID, int]:
+def _spent(session: Session, whose: Sequence[UUID], now: datetime) -> dict[UUID, int]:
+    """Micro-dollars of this month: ended attempts, and machines that idled for the next."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    rows = session.execute(
-        select(Attempt.tenant_id, func.sum(Attempt.cost_micros))
-        .where(whose, Attempt.ended_at >= month)
-        .group_by(Attempt.tenant_id)
+    attempts = select(Attempt.tenant_id, Attempt.cost_micros.label("micros")).where(
+        Attempt.tenant_id.in_(whose), Attempt.ended_at >= month
     )
+    idle = select(LedgerEntry.tenant_id, LedgerEntry.micros).where(
+        LedgerEntry.tenant_id.in_(whose), LedgerEntry.booked_at >= month, LedgerEntry.kind == "idle"
+    )
+    both = attempts.union_all(idle).subquery("spent")
+    rows = session.execute(select(both.c.tenant_id, func.sum(both.c.micros)).group_by(both.c.tenant_id))
     return {tenant: int(micros or 0) for tenant, micros in rows}

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
+
+from pydantic_core import to_json
 
 from scheduler.domain.offers import Offer
 from scheduler.domain.states import AttemptState, DecisionKind, JobState, Outcome
@@ -37,7 +40,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateView:
-    """A candidate of a decision as it stood when the decision was made. Costs are micro-dollars."""
+    """A candidate of a decision as it stood when the decision was made, in the form in which it is sent and stored."""
 
     rank: int
     offer_id: UUID
@@ -48,26 +51,33 @@ class CandidateView:
     gpu_count: int
     layout: Mapping[str, Any]
     spot: bool
-    micros_per_gpu_hour: int
+    usd_per_hour: str | None
+    """Of the whole placement, as decimal text; None without a price."""
     price_date: str
     provision_s: float
     """Until the machine is there."""
     forecast: Mapping[str, Any] | None
-    vram_p50_gib: float | None
-    vram_p95_gib: float | None
-    usable_vram_gib: float | None
     fit_probability: float | None
-    runtime_p50_s: float | None
-    runtime_p90_s: float | None
-    cost_p50_micros: int | None
-    cost_p90_micros: int | None
-    expected_cost_micros: int | None
+    """After what earlier attempts have taught."""
+    cost_usd: Mapping[str, str] | None
+    """`p50`, `p90` and `expected` as decimal text; None without a run time."""
     verdict: str
     """chosen or rejected"""
     reason: str
     """A code of `scheduler.domain.verdicts.Code`."""
     reason_number: float | None
     reason_text: str
+    sharing: Mapping[str, Any] | None = None
+    """With whom it would share a card that is held already; None for a card of its own."""
+
+
+class Listed(tuple[CandidateView, ...]):  # noqa: SLOT001 - what is written once is kept beside
+    """The candidates of a decision in the order of rank."""
+
+    @cached_property
+    def json(self) -> str:
+        """What is stored, and what is sent: a hundred kilobytes, so it is written once."""
+        return to_json(tuple(self)).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +103,13 @@ class DecisionView:
     naive_cost_micros: int | None
     naive_choice: Mapping[str, Any] | None
     """The lowest price per hour whose memory holds the weights."""
+    expected_cost_micros: int | None
+    """Of the placement, where it is one."""
     assignment: Mapping[str, Any] | None = None
     """The round of waiting jobs that it was part of."""
     prediction_ms: float
     decided_at: datetime
-    candidates: tuple[CandidateView, ...]
+    candidates: Listed
 
     @property
     def chosen(self) -> CandidateView | None:
@@ -140,6 +152,10 @@ class AttemptView:
     vram_metric: str | None
     peak_rss_gib: float | None
     simulated: bool
+    card_id: UUID | None
+    """The card that it may share; None where it has its place to itself."""
+    shared: bool
+    """Whether another job was on its card meanwhile; known when it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +216,8 @@ class OfferView:
 
     offer: Offer
     enabled: bool
+    away: bool
+    """Its host is silent, so nothing of it is free."""
     updated_at: datetime
 
 
@@ -261,4 +279,6 @@ class TenantView:
     share: float
     max_gpus: int | None
     max_micros_per_month: int | None
+    share_cards: bool
+    """Whether its jobs may be put on one card together."""
     created_at: datetime
