@@ -6,7 +6,7 @@ several machines, on the network between them, not on who sells it. Each is aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from predictor.layouts import sensible_layouts
 from predictor.workload import CustomWorkload, Workload
 from scheduler.domain.arrays import Ints
 from scheduler.domain.constraints import Filter
-from scheduler.domain.offers import Offer
-from scheduler.domain.spec import Constraints
+from scheduler.domain.offers import BESIDE, Offer
+from scheduler.domain.spec import NO_DEMANDS, Constraints, Demands
 from scheduler.domain.stock import Group, Inventory, Kind, inventory_of
 from scheduler.domain.verdicts import FEASIBLE
 
@@ -177,13 +177,16 @@ def enumerate_candidates(
     gpus: GpuCatalogue,
     lay_out: LayOut = lay_out,
     kinds: Collection[Kind] | None = None,
+    *,
+    demands: Demands = NO_DEMANDS,
+    beside: Mapping[str, frozenset[str]] = BESIDE,
 ) -> Proposals:
     """Propose every lot × layout that the constraints allow, of all kinds or of some.
 
     Callers that remember boards bring their own `lay_out`.
     """
     inventory = offers if isinstance(offers, Inventory) else inventory_of(offers)
-    stock, rules = inventory.stock, Filter(constraints, workload, gpus)
+    stock, rules = inventory.stock, Filter(constraints, workload, gpus, demands=demands, beside=beside)
     near = rules.nearness(stock)
     allowed = (near == FEASIBLE)[stock.lot_offer] & rules.allows(stock.lot_count, stock.lot_hazard > 0)
     if kinds is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from predictor.layout import Layout, parse_layout
 from predictor.workload import CustomWorkload, Workload
 from scheduler.domain.arrays import Flags, Ints
 from scheduler.domain.jurisdictions import satisfies
-from scheduler.domain.offers import Offer
+from scheduler.domain.offers import BESIDE, CONTAINER_BACKENDS, FILES, PLAIN_BACKENDS, STAGING, Offer
 from scheduler.domain.precision import unsupported
-from scheduler.domain.spec import Constraints, Spot
+from scheduler.domain.spec import NO_DEMANDS, Constraints, Demands, Spot
 from scheduler.domain.stock import FACTORS, Stock
 from scheduler.domain.verdicts import FEASIBLE, Code, Verdict
 
@@ -25,10 +25,20 @@ Judge = Callable[[Any], Verdict | None]
 class Filter:
     """A job's constraints, read once and asked for every offer."""
 
-    def __init__(self, constraints: Constraints, workload: Workload, gpus: GpuCatalogue) -> None:
-        """UnknownGpuType where a constraint names a GPU type that does not exist."""
+    def __init__(
+        self,
+        constraints: Constraints,
+        workload: Workload,
+        gpus: GpuCatalogue,
+        *,
+        demands: Demands = NO_DEMANDS,
+        beside: Mapping[str, frozenset[str]] = BESIDE,
+    ) -> None:
+        """UnknownGpuType where a constraint names a GPU type that does not exist. `beside`: as the installation is set
+        up."""
         self._asked = constraints
         self._workload = workload
+        self._demands, self._beside = demands, beside
         self._gpus = gpus
         self._only = frozenset(gpu.name for name in constraints.gpu_types for gpu in gpus.variants(name))
         self._never = frozenset(gpu.name for name in constraints.exclude_gpu_types for gpu in gpus.variants(name))
@@ -43,6 +53,7 @@ class Filter:
             ("place", constraints.jurisdictions, self._place),
             ("seat", constraints.provider_jurisdictions, self._seat),
             ("tenancy", constraints.tenancy == "dedicated", self._tenancy),
+            ("backend", demands != NO_DEMANDS, self._backend),
             ("counts", True, self._counts),
             ("sold_as", True, self._sold_as),
         )
@@ -115,6 +126,16 @@ class Filter:
         if tenancy == "dedicated":
             return None
         return Verdict(Code.TENANCY, None, f"tenancy is {tenancy}, dedicated is asked for")
+
+    def _backend(self, backend: str) -> Verdict | None:
+        if self._demands.lacks_image and backend in CONTAINER_BACKENDS:
+            return Verdict(Code.IMAGE, None, "runs containers only, and the job has no run.image")
+        lacking = [name for name in self._demands.beyond if name not in self._beside.get(backend, ())]
+        if lacking and backend in PLAIN_BACKENDS:
+            asked = ", ".join(f"run.{name}" for name in lacking)
+            helps = f" unless {STAGING[backend]} is set" if backend in STAGING and FILES.issuperset(lacking) else ""
+            return Verdict(Code.RUN, None, f"its backend, {backend}, cannot carry out {asked}{helps}")
+        return None
 
     def _counts(self, sold: tuple[int, ...]) -> Verdict | None:
         exact, most = self._gpu_count, self._asked.max_gpus

@@ -2,9 +2,10 @@
 
 A job pays for its machine from the first second of provisioning to the last second of work, so the use that is
 billed is provision + start-up + run time, drawn out on interruptible machines by what is expected to be lost and done
-again (`spot`). The expected cost is that of getting the job done: the mean bill over the run time's distribution, or,
-if it runs out of memory, what was wasted and the bill of the roomier place where it is tried again. All candidates
-are reckoned at once, in whole micro-dollars.
+again (`spot`). On a machine that is warm the order, the minimum and some seconds are paid for already. What the job
+sends out of the provider's network is charged once, where the offer charges for it. The expected cost is that of
+getting the job done: the mean bill over the run time's distribution, or, if it runs out of memory, what was wasted and
+the bill of the roomier place where it is tried again. All candidates are reckoned at once, in whole micro-dollars.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class Runs:
     """Of any machine of the candidate; None where all are sold on demand."""
     checkpoint_s: float = math.inf
     """Work that an interruption undoes at most."""
+    paid_s: Micros | None = None
+    """Seconds from now that are paid for whether they are used or not; None where none are."""
+    egress_micros: Micros | None = None
+    """For what leaves the provider when the job is done; None where nothing does."""
 
     def drawn_out(self, run_s: Floats) -> Floats:
         """The seconds that so much work is expected to take, interruptions included."""
@@ -85,8 +90,10 @@ class Costs:
     p90_micros: Micros
     mean_micros: Micros
     """Over the distribution of the run time, if it does not run out of memory."""
+    leaves_micros: Micros
+    """Of each of these, for what leaves the provider: paid once, however many tries it takes."""
     wasted_micros: Micros
-    """Lost if it does."""
+    """Lost if it does run out."""
     expected_micros: Micros
     """(1 − P(out of memory)) × mean + P(out of memory) × (wasted + the second try + what else a crash costs)."""
 
@@ -94,16 +101,20 @@ class Costs:
 def reckon(runs: Runs) -> Costs:
     """Reckon every candidate's times and costs, as if a second try cost what the first does: see `escalate`."""
     before = runs.provision_s + runs.startup_s
-    levels = {level: runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, level)) for level in (*LEVELS, 0.9)}
-    bills = {level: _bill(before + run, runs) for level, run in levels.items()}
+    levels = {level: runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, level)) for level in LEVELS}
+    # interruptions are few and long: one job in ten may meet far more of them than the mean
+    p90_s = np.maximum(runs.run_within(0.9), levels[0.5])
+    leaves = np.zeros_like(runs.micros_per_hour) if runs.egress_micros is None else runs.egress_micros
+    bills = {level: _bill(before + run, runs) + leaves for level, run in levels.items()}
     mean = np.sum([bills[level] for level in LEVELS], axis=0) // len(LEVELS)
     wasted = _bill(before + OOM_SHARE * runs.p50_s, runs)
     return Costs(
         use_p50_s=before + levels[0.5],
-        use_p90_s=before + levels[0.9],
+        use_p90_s=before + p90_s,
         p50_micros=bills[0.5],
-        p90_micros=bills[0.9],
+        p90_micros=_bill(before + p90_s, runs) + leaves,
         mean_micros=mean,
+        leaves_micros=leaves,
         wasted_micros=wasted,
         expected_micros=_expected(mean, wasted, mean, runs.oom_probability),
     )
@@ -127,7 +138,8 @@ def escalate(
     # the cheapest from each headroom upwards; past the end there is none
     cheapest = np.append(np.minimum.accumulate(costs.mean_micros[order][::-1])[::-1], np.iinfo(np.int64).max)
     roomier = cheapest[np.searchsorted(headroom[order], roomy_from)]
-    second = np.minimum(roomier, NO_ESCALATION * costs.mean_micros)
+    leaves = costs.leaves_micros
+    second = np.minimum(roomier, NO_ESCALATION * (costs.mean_micros - leaves) + leaves)
     expected = _expected(costs.mean_micros, costs.wasted_micros + crash_micros, second, oom_probability)
     return replace(costs, expected_micros=expected)
 
@@ -142,7 +154,10 @@ def _expected(mean: Micros, wasted: Micros, second: Micros, oom_probability: Flo
 
 def _bill(used_s: Floats, runs: Runs) -> Micros:
     """Micro-dollars for uses of a machine: `money.billed_seconds` and `money.cost_micros` for many at once."""
-    used = np.maximum(np.minimum(used_s, MAX_SECONDS), runs.minimum_s)
+    used = np.minimum(used_s, MAX_SECONDS)
+    if runs.paid_s is not None:
+        used = np.maximum(used - runs.paid_s, 0.0)
+    used = np.maximum(used, runs.minimum_s)
     billed = (-(-used // runs.billing_increment_s)).astype(np.int64) * runs.billing_increment_s
     return _per_hour(runs.micros_per_hour, billed)
 

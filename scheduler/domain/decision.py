@@ -9,6 +9,7 @@ from predictor.forecast import Forecast
 from predictor.layout import Layout
 from scheduler.domain.offers import Offer
 from scheduler.domain.options import Options
+from scheduler.domain.sharing import Sharing
 from scheduler.domain.states import DecisionKind
 from scheduler.domain.verdicts import Verdict
 
@@ -34,12 +35,16 @@ class Judged:
     """None where the offer was ruled out before any layout was thought of."""
     spot: bool
     micros_per_gpu_hour: int
+    provision_s: float
+    """Until its machine can take work; less than the offer says where one is warm."""
     forecast: Forecast | None
     fit_probability: float | None
     """After what earlier attempts have taught; the forecast's own stays in the forecast."""
     estimate: Estimate | None
     verdict: Verdict
     variant_assumed: str | None = None
+    sharing: Sharing | None = None
+    """With whom it would share a card that is held already; None for a card of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,12 @@ class InvalidOffer(PythiaError):
     code = "invalid_offer"
 
 
+class NothingToExport(PythiaError):
+    """A plan cannot be written down for somebody else to carry out."""
+
+    code = "nothing_to_export"
+
+
 class IllegalTransition(PythiaError):
     """A job cannot go back to a state it has left."""
 

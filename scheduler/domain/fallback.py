@@ -40,7 +40,9 @@ def after_out_of_memory(
     )
     # without the budget: what would be needed is worth knowing, and whether it can be paid is said beside it
     unbounded = spec.model_copy(update={"constraints": spec.constraints.model_copy(update={"max_cost_usd": None})})
-    second = find_best(unbounded, proposals, forecasts, now=now, tried=(crash,))
+    # a crash on a card that was shared says nothing of a card of its own
+    tried = () if chosen.sharing is not None else (crash,)
+    second = find_best(unbounded, proposals, forecasts, now=now, tried=tried)
     return None if second is None else Fallback(candidate=second, within_budget=_affordable(spec, chosen, second))
 
 

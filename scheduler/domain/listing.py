@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,15 +15,17 @@ from scheduler.domain.money import format_usd
 from scheduler.domain.outlook import Outlook
 from scheduler.domain.spec import Objective
 from scheduler.domain.stock import Kind, Lot
-from scheduler.domain.table import Table
+from scheduler.domain.table import Join, Table
 from scheduler.domain.verdicts import FEASIBLE, HOPELESS_TO_NEAR, Code, Verdict
 
 
 def list_candidates(outlook: Outlook, table: Table, order: Ints, objective: Objective) -> tuple[Judged, ...]:
-    """One candidate for each GPU type and count, in the order of rank: the winner, the feasible, the near misses."""
+    """One candidate for each GPU type and count, in the order of rank: the winner, the feasible, the near misses; with
+    the best of the cards to join beside it."""
     proposals = outlook.proposals
     kinds = proposals.inventory.stock.lot_kind[table.lot[order]]
-    shown, firsts = np.unique(kinds, return_index=True)
+    each, firsts = np.unique(2 * kinds + (order >= table.own), return_index=True)
+    shown = each // 2
     winner = int(order[0]) if len(order) and table.nearness[order[0]] == FEASIBLE else None
     rows = order[np.sort(firsts)]
     outlook.forecasts(table.cell[rows])  # made for all of them at once, and kept: the verdicts ask one by one
@@ -47,16 +50,40 @@ def _judged(outlook: Outlook, table: Table, rows: Ints, verdicts: Sequence[Verdi
         fits = [outlook.cell(cell).fit.probability for cell in cells.tolist()]
     else:
         fits = outlook.fit[cells].tolist()
-    return [
-        _value(stock.lot(lot), forecast, fit, estimate, verdict)
-        for lot, forecast, fit, estimate, verdict in zip(
-            table.lot[rows].tolist(), outlook.forecasts(cells), fits, estimates, verdicts, strict=True
+    values = [
+        _value(stock.lot(lot), provision_s, forecast, fit, estimate, verdict)
+        for lot, provision_s, forecast, fit, estimate, verdict in zip(
+            table.lot[rows].tolist(),
+            table.provision_s[rows].tolist(),
+            outlook.forecasts(cells),
+            fits,
+            estimates,
+            verdicts,
+            strict=True,
         )
     ]
+    if not table.joins:
+        return values
+    return [_shared(value, table.join(row)) for value, row in zip(values, rows.tolist(), strict=True)]
+
+
+def _shared(value: Judged, join: Join | None) -> Judged:
+    if join is None:
+        return value
+    sharing = join.sharing
+    return replace(
+        value, sharing=sharing, fit_probability=sharing.fit_probability,
+        micros_per_gpu_hour=join.card.tariff.micros_per_gpu_hour,
+    )  # fmt: skip
 
 
 def _value(
-    lot: Lot, forecast: Forecast, fit: float, estimate: tuple[float, float, int, int, int], verdict: Verdict
+    lot: Lot,
+    provision_s: float,
+    forecast: Forecast,
+    fit: float,
+    estimate: tuple[float, float, int, int, int],
+    verdict: Verdict,
 ) -> Judged:
     use_p50_s, use_p90_s, p50_micros, p90_micros, expected_micros = estimate
     return Judged(
@@ -65,6 +92,7 @@ def _value(
         layout=forecast.layout,
         spot=lot.spot,
         micros_per_gpu_hour=lot.micros_per_gpu_hour,
+        provision_s=provision_s,
         forecast=forecast,
         fit_probability=fit,
         estimate=None
@@ -103,7 +131,8 @@ def _unforecast(proposals: Proposals, place: int, kind: Kind) -> Judged:
     price = offer.spot_micros_per_gpu_hour if spot else offer.on_demand_micros_per_gpu_hour
     return Judged(
         offer=offer, gpu_count=kind.gpu_count, layout=None, spot=spot and price is not None,
-        micros_per_gpu_hour=price or 0, forecast=None, fit_probability=None, estimate=None, verdict=verdict,
+        micros_per_gpu_hour=price or 0, provision_s=offer.provision_s, forecast=None,
+        fit_probability=None, estimate=None, verdict=verdict,
     )  # fmt: skip
 
 
@@ -118,6 +147,9 @@ def _verdict(outlook: Outlook, table: Table, row: int, winner: int | None, objec
     if table.nearness[row] == FEASIBLE:
         assert winner is not None  # noqa: S101 - where anything is feasible, the first in order is chosen
         return _beaten(table, row, winner, objective)
+    join = table.join(row)
+    if join is not None and join.verdict is not None:
+        return join.verdict
     verdict = _stopped(outlook, table, row) or outlook.cell(int(table.cell[row])).verdict
     assert verdict is not None  # noqa: S101 - every other reason was found without the offer
     return verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import overload
 
 MICROS_PER_USD = 1_000_000
 
@@ -38,3 +39,21 @@ def format_usd(micros: int) -> str:
     """Dollars for people: cents, or four decimals below ten cents."""
     usd = micros_to_usd(micros)
     return f"{usd:.4f}" if 0 < abs(usd) < Decimal("0.1") else f"{usd:,.2f}"
+
+
+@overload
+def exact_usd(micros: int) -> str: ...
+
+
+@overload
+def exact_usd(micros: int | None) -> str | None: ...
+
+
+def exact_usd(micros: int | None) -> str | None:
+    """Micro-dollars as decimal text, exact and with at least cents."""
+    if micros is None:
+        return None
+    # whole numbers throughout: a decision has five hundred of them
+    dollars, fraction = divmod(abs(micros), MICROS_PER_USD)
+    cents, rest = divmod(fraction, 10_000)
+    return f"{'-' if micros < 0 else ''}{dollars}.{cents:02d}" + f"{rest:04d}".rstrip("0")

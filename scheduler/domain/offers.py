@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 from uuid import UUID
+
+CONTAINER_BACKENDS = frozenset({"dstack", "kubernetes"})
+"""Execution backends that run nothing without `run.image`."""
+
+PLAIN_BACKENDS = frozenset({"dstack", "kubernetes"})
+"""Those that carry out a command and its image and environment, and beside them no more than what is named here:"""
+BESIDE: Mapping[str, frozenset[str]] = {"kubernetes": frozenset({"secrets"})}
+FILES = frozenset({"inputs", "outputs"})
+STAGING = {"kubernetes": "PYTHIA_KUBERNETES_STAGING_IMAGE"}
+"""The setting with which one of them carries out `FILES` as well."""
 
 Tenancy = Literal["shared", "dedicated", "unknown"]
 
@@ -47,6 +58,8 @@ class Offer:
     assumed: tuple[str, ...] = ()
     """Names of the fields that no price list states."""
     source: str
+    egress_micros_per_gib: int | None = None
+    """For each GiB that leaves the provider's network; None where no price list says, which is taken as nothing."""
 
     @property
     def free_gpus(self) -> int:

@@ -11,8 +11,10 @@ from predictor.forecast import Forecast
 from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Judged
 from scheduler.domain.foresight import Foresight
+from scheduler.domain.joins import with_joins
 from scheduler.domain.listing import judged
 from scheduler.domain.outlook import look_at
+from scheduler.domain.room import OPEN
 from scheduler.domain.spec import JobSpec, Objective
 from scheduler.domain.table import tabulate
 from scheduler.domain.verdicts import FEASIBLE, Code, Verdict
@@ -26,7 +28,8 @@ def find_pareto(
     Cost is the expected cost, time the median from the order to the end of the work; ties are broken as in a decision.
     """
     outlook = look_at(proposals, forecasts, spec.constraints, ())
-    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=0)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0)
+    table = with_joins(table, outlook, spec, now=now, spent_micros=0, room=OPEN)
     feasible = np.flatnonzero(table.nearness == FEASIBLE)
     order = feasible[np.lexsort(tuple(key[feasible] for key in reversed(table.keys(Objective.COST))))]
     time = table.costs.use_p50_s[order]

@@ -17,6 +17,7 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.decision import Considered, Decision, Judged, Naive, Placement, Refusal, Wait
 from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import Foresight, holds_weights
+from scheduler.domain.joins import with_joins
 from scheduler.domain.listing import judged, list_candidates
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.options import Options, options_of, possible
@@ -47,7 +48,8 @@ def decide(
     their capacity to somebody else since the inventory was read, and `room` is what quotas and other jobs leave.
     """
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, taken=taken, room=room)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=spent_micros, taken=taken, room=room)
+    table = with_joins(table, outlook, spec, now=now, spent_micros=spent_micros, room=room)
     order = np.lexsort(tuple(reversed((-table.nearness, _shortfall(table), *table.keys(spec.objective)))))
     order = _assigned_first(order, table, proposals, room)
     winner = int(order[0]) if (table.nearness == FEASIBLE).any() else None
@@ -82,7 +84,7 @@ def find_best(
 ) -> Judged | None:
     """What `decide` would choose, without a word on all the others; None where it would choose nothing."""
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=0)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0)
     feasible = np.flatnonzero(table.nearness == FEASIBLE)
     if not len(feasible):
         return None
@@ -102,7 +104,7 @@ def find_options(
 ) -> Options:
     """All that a job could run on, now or once capacity returns, the best first by its own objective."""
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec.constraints, now=now, spent_micros=spent_micros, room=room, every=True)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=spent_micros, room=room, every=True)
     return options_of(proposals, table, np.lexsort(tuple(reversed(table.keys(spec.objective)))))
 
 
@@ -119,6 +121,7 @@ def _assigned_first(order: Ints, table: Table, proposals: Proposals, room: Room)
     offer_id, gpu_count = room.assigned
     places = [place for place, offer in enumerate(proposals.inventory.stock.offers) if offer.id == offer_id]
     given = np.isin(table.tie, places) & (table.gpu_count == gpu_count) & (table.nearness == FEASIBLE)
+    given[table.own :] = False  # what was assigned is capacity
     at = np.flatnonzero(given[order])
     return order if not len(at) else np.concatenate([order[at[:1]], np.delete(order, at[0])])
 
@@ -130,8 +133,9 @@ def _count_rejected(proposals: Proposals, table: Table, objective: Objective) ->
     counts = {code: int(ruled_out[place] + fallen[place]) for code, place in NEARNESS.items()}
     feasible = table.nearness == FEASIBLE
     if feasible.any():
-        _, first = np.unique(table.lot[feasible], return_index=True)
-        lots = int(table.stands_for[feasible][first].sum())
+        own = np.flatnonzero(feasible[: table.own])
+        _, first = np.unique(table.lot[own], return_index=True)
+        lots = int(table.stands_for[own][first].sum()) + int(feasible[table.own :].sum())
         counts[Code.SLOWER if objective is Objective.TIME else Code.DEARER] += lots - 1
         counts[Code.DOMINATED] += int(fallen[FEASIBLE]) - lots
     return {str(code): many for code, many in sorted(counts.items()) if many}
@@ -139,6 +143,7 @@ def _count_rejected(proposals: Proposals, table: Table, objective: Objective) ->
 
 def _naive(outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
     eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
+    eligible = eligible[eligible < table.own]  # a catalogue knows of no card that is held
     if not len(eligible):
         return None
     costs = table.costs

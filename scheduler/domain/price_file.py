@@ -7,6 +7,7 @@ each offer's `assumed`. A line that cannot be true is refused with its number, n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from uuid import UUID
 
@@ -25,6 +26,9 @@ PRICE_COLUMNS = (
     "provider", "region", "country", "jurisdiction", "provider_hq", "instance_type", "gpu_type", "node_gpus",
     "on_demand_usd_per_gpu_hour", "spot_usd_per_gpu_hour", "price_date", "source", "sold_gpus",
 )  # fmt: skip
+EGRESS_COLUMN = "egress_usd_per_gib"
+"""May stand in a list, empty where it is not known."""
+HIGHEST_EGRESS_USD_PER_GIB = 10
 HIGHEST_USD_PER_GPU_HOUR = 1000
 """No GPU has been let for a tenth of this; a price above it is a slip, in units or in the decimal point."""
 MOST_NODE_GPUS = 1024
@@ -40,10 +44,19 @@ def read_prices(
 def read_lines(path: Path, gpus: GpuCatalogue) -> list[PriceLine]:
     """The lines of a price list; InvalidOffer at the first that cannot be true."""
     try:
-        rows = read_facts(path, PRICE_COLUMNS, key=("provider", "region", "instance_type", "gpu_type"))
+        rows = read_facts(path, _columns(path), key=("provider", "region", "instance_type", "gpu_type"))
         return [_line(row, gpus) for row in rows]
     except InvalidFacts as error:
         raise InvalidOffer(str(error)) from None
+
+
+def _columns(path: Path) -> tuple[str, ...]:
+    """Those that the list must have, and the one that it may have if it does."""
+    if not path.is_file():
+        return PRICE_COLUMNS
+    with path.open("rb") as stream:
+        stated = EGRESS_COLUMN.encode() in stream.readline(10_000)
+    return (*PRICE_COLUMNS, EGRESS_COLUMN) if stated else PRICE_COLUMNS
 
 
 def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
@@ -72,8 +85,22 @@ def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
         spot_micros=spot,
         price_date=row.day("price_date").isoformat(),
         source=row.text("source"),
+        egress_micros_per_gib=_egress(row),
         max_nodes=ONE_MACHINE if sliced else None,
     )
+
+
+def _egress(row: FactRow) -> int | None:
+    raw = row.values.get(EGRESS_COLUMN, "")
+    if not raw:
+        return None
+    try:
+        usd = Decimal(raw)
+    except InvalidOperation:
+        usd = Decimal("NaN")
+    if not (usd.is_finite() and 0 <= usd <= HIGHEST_EGRESS_USD_PER_GIB):
+        raise row.refuse(f"{EGRESS_COLUMN} is {raw!r}, not dollars from 0 to {HIGHEST_EGRESS_USD_PER_GIB}")
+    return usd_to_micros(usd)
 
 
 def _price(row: FactRow, column: str) -> int | None:

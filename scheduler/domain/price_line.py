@@ -32,6 +32,8 @@ class PriceLine:
     spot_micros: int | None
     price_date: str
     source: str
+    egress_micros_per_gib: int | None = None
+    """None where the list does not say."""
     max_nodes: int | None = None
     """As its provider's habit is, where None."""
 
@@ -69,4 +71,5 @@ def offer_of(line: PriceLine, habits: Mapping[str, Habits], *, backend: str, off
         backend=backend,
         assumed=FROM_HABITS if habit.assumed else (),
         source=line.source,
+        egress_micros_per_gib=line.egress_micros_per_gib,
     )

@@ -53,6 +53,10 @@ class Arrangement:
     greedy_micros: int
     """What the same jobs would have cost one by one."""
 
+    def held_for(self, job_id: UUID) -> Reservation | None:
+        """The reserved start, if it is this job's."""
+        return self.reserved if self.reserved is not None and self.reserved.job_id == job_id else None
+
 
 @dataclass(slots=True)
 class _Round:

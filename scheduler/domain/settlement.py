@@ -59,7 +59,7 @@ def settle(
 _WORDS: dict[Outcome, str] = {
     Outcome.FAILED: "the command failed",
     Outcome.OUT_OF_MEMORY: "ran out of memory",
-    Outcome.TIMEOUT: "ran longer than max_runtime_s",
+    Outcome.TIMEOUT: "ran longer than it may",
     Outcome.CANCELLED: "was stopped, though its user did not ask for it",
     Outcome.PREEMPTED: "its machine was taken away by the provider",
     Outcome.LOST: "was lost with its machine or its worker",

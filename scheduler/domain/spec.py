@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -16,8 +16,11 @@ from predictor.errors import InvalidLayout
 from predictor.layout import Layout, parse_layout
 from predictor.workloads.spec import WorkloadSpec, first_sentence
 from scheduler.domain.errors import InvalidSpec
+from scheduler.domain.files import FileIn, FileOut
+from scheduler.domain.secrets import NAME as SECRET_NAME
 
 Text = Annotated[str, Field(min_length=1, max_length=500)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
 Usd = Annotated[Decimal, Field(gt=0, le=Decimal(10**9), allow_inf_nan=False)]
 
 
@@ -45,10 +48,34 @@ class RunSpec(_Part):
 
     command: Annotated[list[Annotated[str, Field(max_length=100_000)]], Field(min_length=1, max_length=10_000)]
     image: Text | None = None
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)], str] = Field(
-        default_factory=dict
-    )
+    env: dict[Variable, str] = Field(default_factory=dict)
     working_dir: Text | None = None
+    secrets: dict[Variable, Annotated[str, Field(pattern=SECRET_NAME)]] = Field(
+        default_factory=dict,
+        description="Environment variables and the stored secrets whose values they get; a list: both of one name",
+    )
+
+    inputs: Annotated[list[FileIn], Field(max_length=1000)] = Field(
+        default_factory=list, description="Files that are there before the command starts"
+    )
+    outputs: Annotated[list[FileOut], Field(max_length=1000)] = Field(
+        default_factory=list, description="Files that are kept when the command has ended"
+    )
+
+    @field_validator("secrets", mode="before")
+    @classmethod
+    def _by_variable(cls, value: object) -> object:
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            return {name: name for name in value}
+        return value
+
+    @model_validator(mode="after")
+    def _once(self) -> RunSpec:
+        if both := self.env.keys() & self.secrets.keys():
+            raise ValueError(f"{min(both)} is both in env and in secrets; remove one")
+        if own := [name for name in self.secrets if name.startswith("PYTHIA_") or name == "CUDA_VISIBLE_DEVICES"]:
+            raise ValueError(f"secrets.{min(own)} is a variable that Pythia sets; choose another name")
+        return self
 
     @field_validator("command")
     @classmethod
@@ -73,11 +100,19 @@ class Constraints(_Part):
     jurisdictions: list[Text] = Field(default_factory=list)
     provider_jurisdictions: list[Text] = Field(default_factory=list)
     tenancy: Literal["any", "dedicated"] = "any"
+    share_card: Literal["allow", "forbid"] = Field(
+        "allow",
+        description="Whether other jobs of its tenant may be on its card, where the tenant shares cards and tenancy is "
+        "not dedicated",
+    )
     spot: Spot = Spot.FORBID
     deadline: AwareDatetime | None = None
     min_deadline_probability: Annotated[float, Field(gt=0, lt=1)] = 0.9
     max_cost_usd: Usd | None = None
     max_runtime_s: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    max_runtime_over_p90: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="Stop a command that runs longer than so many times its forecast at p90, start-up included"
+    )
     min_fit_probability: Annotated[float, Field(gt=0, lt=1)] = 0.95
     out_of_memory_usd: Annotated[Decimal, Field(ge=0, le=Decimal(10**6), allow_inf_nan=False)] = Field(
         Decimal(0), description="What a crash for lack of memory costs beside machines: weighed, never billed"
@@ -115,6 +150,9 @@ class Simulation(_Part):
     peak_vram_gib: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
     runtime_s: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     seed: int | None = None
+    run_command: bool | None = Field(
+        None, description="Whether the command really runs here; null: as the installation is set up"
+    )
 
 
 class JobSpec(_Part):
@@ -128,8 +166,39 @@ class JobSpec(_Part):
     priority: Annotated[int, Field(ge=0, le=100)] = 50
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     webhook_url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    output_gib: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        0.0, description="GiB that leave the provider when the job is done: charged where an offer charges for it"
+    )
     labels: dict[Text, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     simulation: Simulation | None = None
+
+
+PLAIN_RUN = frozenset({"command", "image", "env", "working_dir"})
+"""What everything that runs commands can carry out."""
+
+
+def beyond_plain(run: RunSpec) -> list[str]:
+    """What else of a run was asked for. Whoever cannot carry it out refuses it: leaving it out would be silent."""
+    return sorted(name for name in run.model_fields_set - PLAIN_RUN if getattr(run, name))
+
+
+class Demands(NamedTuple):
+    """What a job's run asks of whatever carries it out."""
+
+    lacks_image: bool
+    """It has a command and no image to run it in; a plan without a command may get both."""
+    beyond: tuple[str, ...]
+    """`beyond_plain` of it."""
+
+
+NO_DEMANDS = Demands(lacks_image=False, beyond=())
+
+
+def demands_of(spec: JobSpec) -> Demands:
+    """What a job's run asks for."""
+    if spec.run is None:
+        return NO_DEMANDS
+    return Demands(lacks_image=spec.run.image is None, beyond=tuple(beyond_plain(spec.run)))
 
 
 def parse_job_spec(raw: object) -> JobSpec:

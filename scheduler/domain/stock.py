@@ -7,14 +7,16 @@ them that no job changes stands here; how much of an offer is held changes with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
 
+from predictor.hardware import CPU
 from scheduler.domain.arrays import Floats, Ints
 from scheduler.domain.offers import Offer
+from scheduler.domain.sharing import Card
 from scheduler.domain.spot import Hazards, load_hazards
 
 USUAL_NODE = 8
@@ -60,6 +62,7 @@ FACTORS: Mapping[str, Callable[[Offer], Any]] = {
     "place": lambda offer: (offer.country, offer.jurisdiction),
     "seat": lambda offer: offer.provider_hq,
     "tenancy": lambda offer: offer.tenancy,
+    "backend": lambda offer: offer.backend,
     "counts": lambda offer: offer.counts(),
     "sold_as": lambda offer: (
         offer.on_demand_micros_per_gpu_hour is not None,
@@ -71,7 +74,8 @@ FACTORS: Mapping[str, Callable[[Offer], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stock:
-    """Offers, sales and lots. Places of offers ascend by provider, region, instance type and id: they break ties."""
+    """Offers, sales and lots. Places of offers ascend by provider, region, instance type and GPU type, what has no GPU
+    before what has one: they break ties."""
 
     offers: tuple[Offer, ...]
     place_of: Mapping[UUID, int]
@@ -81,6 +85,8 @@ class Stock:
     provision_s: Floats
     billing_increment_s: Ints
     minimum_s: Ints
+    egress: Ints
+    """Micro-dollars per GiB that leaves; 0 where nothing is charged or nobody says."""
     price_date: Factor
 
     kinds: tuple[Kind, ...]
@@ -99,7 +105,8 @@ class Stock:
     lot_hazard: Floats
     """Interruptions of any of its machines per hour; 0 on demand."""
     lot_terms: Ints
-    """Lots with the same number differ in their price and seller alone: same group, delays, billing and hazard."""
+    """Lots with the same number differ in their price and seller alone: same group, delays, billing, egress and
+    hazard."""
 
     def lot(self, place: int) -> Lot:
         """A lot as a value."""
@@ -111,18 +118,37 @@ class Stock:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """A machine of an offer that is there already and idle."""
+
+    gpus: int
+    """What it has; a placement on as many GPUs of the offer starts on it, no other does."""
+    ready_s: float = 0.0
+    """Seconds until it can take work."""
+    paid_s: int = 0
+    """Seconds from now that are paid for whether they are used or not: the rest of a minimum or an increment."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inventory:
     """The stock, and what is held of each offer now."""
 
     stock: Stock
     reserved: Ints
+    warm: Mapping[UUID, Warm] = field(default_factory=dict)
+    """By offer; those without have none."""
+    shares: bool = False
+    """Whether the tenant lets its jobs share cards."""
+    cards: tuple[Card, ...] = ()
+    """Those of the tenant's that have a seat left."""
 
     def less(self, offer_id: UUID, gpus: int) -> Inventory:
-        """The same with some more GPUs of one offer held."""
+        """The same with some more GPUs of one offer held, and its warm machine gone."""
         reserved = self.reserved.copy()
         reserved[self.stock.place_of[offer_id]] += gpus
-        return replace(self, reserved=reserved)
+        # whoever took them took the warm machine first
+        return replace(self, reserved=reserved, warm={key: one for key, one in self.warm.items() if key != offer_id})
 
     def free(self, taken: Set[UUID] = frozenset()) -> Ints:
         """Free GPUs of each offer; none of those in `taken`. Capacity may be lower than what is held."""
@@ -138,10 +164,16 @@ def inventory_of(offers: Iterable[Offer], hazards: Hazards | None = None) -> Inv
     return Inventory(stock=stock, reserved=np.array([o.reserved_gpus for o in stock.offers], dtype=np.int64))
 
 
+def _place(offer: Offer) -> tuple[str, str, str, bool, str, UUID]:
+    """The key by which an inventory knows an offer, so that ties are broken alike in every installation. Of a host's
+    processors and its cards, at no price both, a job that can do without takes no card from one that cannot."""
+    return offer.provider, offer.region, offer.instance_type, offer.gpu_type != CPU, offer.gpu_type, offer.id
+
+
 def stock_of(offers: Iterable[Offer], hazards: Hazards | None = None) -> Stock:
     """Turn offers into columns; hazards are those published unless others are given."""
     known = hazards or load_hazards()
-    ordered = tuple(sorted(offers, key=lambda o: (o.provider, o.region, o.instance_type, o.id)))
+    ordered = tuple(sorted(offers, key=_place))
     kinds: dict[Kind, int] = {}
     groups: dict[Group, int] = {}
     terms: dict[tuple[object, ...], int] = {}
@@ -155,7 +187,10 @@ def stock_of(offers: Iterable[Offer], hazards: Hazards | None = None) -> Stock:
             sales.append((_shown_price(offer), place, kind))
             machines = -(-count // offer.node_gpus)
             for price, per_hour in prices:
-                same = (group, offer.provision_s, offer.billing_increment_s, offer.minimum_s, machines * per_hour)
+                same = (
+                    group, offer.provision_s, offer.billing_increment_s, offer.minimum_s,
+                    offer.egress_micros_per_gib or 0, machines * per_hour,
+                )  # fmt: skip
                 at = terms.setdefault(same, len(terms))
                 lots.append((at, price, place, count, kind, group, machines * per_hour))
     lots.sort(key=lambda lot: lot[:4])
@@ -170,6 +205,7 @@ def stock_of(offers: Iterable[Offer], hazards: Hazards | None = None) -> Stock:
         provision_s=np.array([offer.provision_s for offer in ordered], dtype=np.float64),
         billing_increment_s=_ints(offer.billing_increment_s for offer in ordered),
         minimum_s=_ints(offer.minimum_s for offer in ordered),
+        egress=_ints(offer.egress_micros_per_gib or 0 for offer in ordered),
         price_date=_factor(ordered, lambda offer: offer.price_date),
         kinds=tuple(kinds),
         sale_offer=_ints(sold[1]),

@@ -21,9 +21,21 @@ from scheduler.domain.money import usd_to_micros
 from scheduler.domain.outlook import Outlook
 from scheduler.domain.pruning import all_of, undercut
 from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
-from scheduler.domain.spec import Constraints, Objective
+from scheduler.domain.sharing import Card, Sharing
+from scheduler.domain.spec import Constraints, JobSpec, Objective
 from scheduler.domain.spot import checkpoint_s
-from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
+from scheduler.domain.stock import Inventory
+from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """A row that stands for a card which is held already."""
+
+    card: Card
+    sharing: Sharing
+    verdict: Verdict | None
+    """What speaks against it; None where nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +51,8 @@ class Table:
     costs: Costs
     gpu_count: Ints
     free: Ints
+    provision_s: Floats
+    """Until its machine can take work; less than the offer says where one is warm."""
     micros_per_hour: Ints
     tie: Ints
     """Where the offer stands in the fixed order of offers: provider, region, instance type, id."""
@@ -51,6 +65,17 @@ class Table:
     """The reason's number."""
     later: Flags
     """Whether its offer and the tenant's quota are large enough at all; where not, no waiting helps."""
+    joins: tuple[Join, ...] = ()
+    """The last rows: cards to join, which take nothing of their offers' capacity."""
+
+    @property
+    def own(self) -> int:
+        """How many rows, from the first, are places of the job's own."""
+        return len(self.lot) - len(self.joins)
+
+    def join(self, row: int) -> Join | None:
+        """The card that a row joins; None for a place of its own."""
+        return self.joins[row - self.own] if row >= self.own else None
 
     def keys(self, objective: Objective) -> tuple[NDArray[np.generic], ...]:
         """What candidates are ranked by, the first first; the later ones only break ties, the same way every time."""
@@ -58,7 +83,16 @@ class Table:
         by_cost = (costs.expected_micros, costs.use_p50_s)
         by_time = (costs.use_p50_s, costs.use_p90_s, costs.expected_micros)
         first = by_time if objective is Objective.TIME else by_cost
-        return (*first, self.gpu_count, self.tie, self.spot, self.layout_place)
+        shared = np.arange(len(self.lot)) >= self.own  # where all else is equal, nobody is disturbed
+        return (*first, self.gpu_count, self.tie, self.spot, self.layout_place, shared)
+
+
+class _Terms(NamedTuple):
+    """What of each lot's terms a warm machine changes."""
+
+    provision_s: Floats
+    minimum_s: Ints
+    paid_s: Ints | None
 
 
 class Shortages(NamedTuple):
@@ -72,7 +106,7 @@ class Shortages(NamedTuple):
 def tabulate(
     proposals: Proposals,
     outlook: Outlook,
-    constraints: Constraints,
+    spec: JobSpec,
     *,
     now: datetime,
     spent_micros: int,
@@ -84,12 +118,13 @@ def tabulate(
 
     Offers in `taken` have nothing left, whatever was read.
     """
-    stock = proposals.inventory.stock
+    stock, constraints = proposals.inventory.stock, spec.constraints
     free = proposals.inventory.free(taken)[stock.lot_offer[proposals.places]]
     count = stock.lot_count[proposals.places]
     ever = count <= stock.capacity[stock.lot_offer[proposals.places]]
-    # what others keep or what was assigned to this job is a matter between it and that one offer
-    apart = np.array([offer.id in room.concerns for offer in stock.offers], dtype=np.bool_) if room.concerns else None
+    # what others keep, what was assigned to this job or is warm is a matter between it and that one offer
+    concerns = room.concerns | proposals.inventory.warm.keys()
+    apart = np.array([offer.id in concerns for offer in stock.offers], dtype=np.bool_) if concerns else None
     alone = None if apart is None else apart[stock.lot_offer[proposals.places]]
     left = all_of(proposals.places) if every else undercut(stock, proposals.places, count - free, ever, alone)
     place, group = proposals.places[left.at], proposals.groups[left.at]
@@ -101,8 +136,9 @@ def tabulate(
     offer = stock.lot_offer[place]
     per_hour = stock.lot_price[place] * count
     hazard = stock.lot_hazard[place]
+    terms = _terms_of(proposals.inventory, offer, count, hazard)
     runs = Runs(
-        provision_s=stock.provision_s[offer][row],
+        provision_s=terms.provision_s[row],
         startup_s=outlook.startup_s[cell],
         p10_s=outlook.p10_s[cell],
         p50_s=outlook.p50_s[cell],
@@ -110,9 +146,11 @@ def tabulate(
         oom_probability=outlook.oom_probability[cell],
         micros_per_hour=per_hour[row],
         billing_increment_s=stock.billing_increment_s[offer][row],
-        minimum_s=stock.minimum_s[offer][row],
+        minimum_s=terms.minimum_s[row],
         interruptions_per_hour=hazard[row] if hazard.any() else None,
         checkpoint_s=checkpoint_s(proposals.board.workload),
+        paid_s=None if terms.paid_s is None else terms.paid_s[row],
+        egress_micros=_egress(stock.egress[offer], spec.output_gib)[row] if spec.output_gib else None,
     )
     costs = reckon(runs)
     free_to_it = free[row] - kept_gpus(room, stock.offers, offer[row], costs.use_p90_s)
@@ -128,10 +166,30 @@ def tabulate(
     )
     return Table(
         lot=place[row], stands_for=left.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free_to_it,
-        micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
+        provision_s=runs.provision_s, micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
         layout_place=layout_place, nearness=near, number=number,
         later=ever[row] & ever_within_quota(room, count[row], costs.p90_micros),
     )  # fmt: skip
+
+
+def _terms_of(inventory: Inventory, offer: Ints, count: Ints, hazard: Floats) -> _Terms:
+    """Of each lot, as its offer says or, where a machine of its size is warm, as that machine stands."""
+    stock = inventory.stock
+    provision_s, minimum_s = stock.provision_s[offer], stock.minimum_s[offer]
+    if not inventory.warm:
+        return _Terms(provision_s, minimum_s, None)
+    paid_s = np.zeros(len(offer), dtype=np.int64)
+    for offer_id, warm in inventory.warm.items():
+        place = stock.place_of.get(offer_id)
+        # machines that wait for work are kept on demand
+        here = (offer == place) & (count == warm.gpus) & (hazard == 0)
+        provision_s[here], minimum_s[here], paid_s[here] = warm.ready_s, 0, warm.paid_s
+    return _Terms(provision_s, minimum_s, paid_s)
+
+
+def _egress(micros_per_gib: Ints, gib: float) -> Ints:
+    """What leaves, in whole micro-dollars for each offer."""
+    return np.asarray(np.rint(micros_per_gib * gib), dtype=np.int64)
 
 
 def _judge(

@@ -21,17 +21,20 @@ def observation_body(
     gpu_type: str,
     layout: Mapping[str, Any],
     has_device_memory: bool,
+    shared: bool = False,
 ) -> dict[str, Any] | None:
     """The observation of an attempt; None where it was simulated or measured nothing.
 
-    A run out of memory carries no reading: it only proves that the card was too small.
+    A run out of memory carries no reading: it only proves that the card was too small. Where others were on the card
+    it proves nothing, since it may have been theirs that was too much; and its time says how long it took beside
+    them. What memory its own processes held is its own need all the same.
     """
-    if result.simulated:
+    if result.simulated or (shared and result.outcome is Outcome.OUT_OF_MEMORY):
         return None
     completed = result.outcome is Outcome.COMPLETED
     measured: dict[str, Any] = {}
     if completed:
-        if result.runtime_s:
+        if result.runtime_s and not shared:
             measured["runtime_s"] = result.runtime_s
         if result.peak_vram_gib:
             measured |= {"peak_vram_gib": result.peak_vram_gib, "vram_metric": result.vram_metric or "driver"}

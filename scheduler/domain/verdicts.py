@@ -20,6 +20,8 @@ class Code(StrEnum):
     JURISDICTION_UNKNOWN = "jurisdiction_unknown"
     PROVIDER_JURISDICTION = "provider_jurisdiction"
     TENANCY = "tenancy"
+    IMAGE = "image"
+    RUN = "run"
     SPOT = "spot"
     # what the offer or the card cannot do
     NO_PRICE = "no_price"
@@ -32,6 +34,7 @@ class Code(StrEnum):
     MAX_RUNTIME = "max_runtime"
     DEADLINE = "deadline"
     BUDGET = "budget"
+    NEIGHBOURS = "neighbours"
     # whether it is to be had
     QUOTA = "quota"
     QUOTA_SPEND = "quota_spend"
@@ -49,6 +52,7 @@ NUMBER_MEANS: dict[Code, str] = {
     Code.MAX_RUNTIME: "seconds over max_runtime_s at p90",
     Code.DEADLINE: "seconds late at the asked probability",
     Code.BUDGET: "dollars over at p90, with what was already spent",
+    Code.NEIGHBOURS: "jobs on the card that would miss their deadline, budget or time limit for it",
     Code.QUOTA: "GPUs above what is left of the tenant's quota",
     Code.QUOTA_SPEND: "dollars at p90 above what is left of the tenant's quota of this month",
     Code.CAPACITY: "GPUs short now",
@@ -68,6 +72,8 @@ HOPELESS_TO_NEAR: tuple[Code, ...] = (
     Code.JURISDICTION_UNKNOWN,
     Code.PROVIDER_JURISDICTION,
     Code.TENANCY,
+    Code.IMAGE,
+    Code.RUN,
     Code.SPOT,
     Code.NO_PRICE,
     Code.PRECISION_UNSUPPORTED,
@@ -78,6 +84,7 @@ HOPELESS_TO_NEAR: tuple[Code, ...] = (
     Code.MAX_RUNTIME,
     Code.DEADLINE,
     Code.BUDGET,
+    Code.NEIGHBOURS,
     Code.QUOTA_SPEND,
     Code.QUOTA,
     Code.CAPACITY,

@@ -23,7 +23,8 @@ def chosen_reason(chosen: Judged, considered: Considered, objective: Objective) 
         best = f"is the soonest finished ({chosen.estimate.use_p50_s:.0f} s, ${cost})"
     else:
         best = f"has the lowest expected cost (${cost})"
-    return f"{where(chosen)} {best} of {considered.total} candidates"
+    shared = "" if chosen.sharing is None else f"; {chosen.sharing.words}"
+    return f"{where(chosen)} {best} of {considered.total} candidates{shared}"
 
 
 def wait_reason(considered: Considered) -> str:
@@ -50,6 +51,7 @@ _IN_THE_WAY: dict[Code, str] = {
     Code.MAX_RUNTIME: "it would run too long everywhere it fits",
     Code.DEADLINE: "no placement meets the deadline",
     Code.BUDGET: "no placement stays within the budget",
+    Code.NEIGHBOURS: "a card of its own does not do, and on a shared one others would suffer",
     Code.QUOTA: "the tenant's quota of GPUs allows no placement",
     Code.QUOTA_SPEND: "the tenant's monthly quota allows no placement",
     Code.CAPACITY: "no offer has that many GPUs",

@@ -7,16 +7,18 @@ memory; enumeration, constraints, spot, escalation and ranking are written again
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import NormalDist
+from types import MappingProxyType
+from uuid import UUID
 
 from predictor.forecast import Forecast, Question
 from predictor.hardware import CPU, GpuCatalogue
 from predictor.layouts import sensible_layouts
 from predictor.workload import CustomWorkload, Workload
-from scheduler.domain.cost import NO_ESCALATION, OOM_SHARE
+from scheduler.domain.cost import MAX_SECONDS, NO_ESCALATION, OOM_SHARE
 from scheduler.domain.fit import CONVINCING, LEAST_SIGMA, Fit, Tried, judge_fit
 from scheduler.domain.jurisdictions import satisfies
 from scheduler.domain.money import billed_seconds, cost_micros, usd_to_micros
@@ -25,6 +27,7 @@ from scheduler.domain.precision import unsupported
 from scheduler.domain.quantiles import LEVELS, Z90, Z95
 from scheduler.domain.spec import Constraints, JobSpec, Objective, Spot
 from scheduler.domain.spot import CHECKPOINT_S, MOST_INTERRUPTIONS, NEVER_S, load_hazards
+from scheduler.domain.stock import Warm
 
 Oracle = Callable[[Question], Forecast]
 PPM = 1_000_000
@@ -43,6 +46,14 @@ class Option:
     forecast: Forecast
     fit: Fit
     checkpoint_s: float
+    warm: Warm | None = None
+    """The machine that it would start on, where one waits that is large enough."""
+    output_gib: float = 0.0
+
+    @property
+    def provision_s(self) -> float:
+        """Until the machine can take work."""
+        return self.offer.provision_s if self.warm is None else self.warm.ready_s
 
     def run(self, probability: float) -> float:
         """Seconds of work that are not exceeded with this probability."""
@@ -53,7 +64,7 @@ class Option:
 
     def use(self, run_s: float) -> float:
         """Seconds for which the machine is held for so much work."""
-        before = self.offer.provision_s + self.forecast.startup_s
+        before = self.provision_s + self.forecast.startup_s
         if not self.spot:
             return before + run_s
         machines = math.ceil(self.count / self.offer.node_gpus)
@@ -64,7 +75,7 @@ class Option:
 
     def done_within(self, probability: float) -> float:
         """Seconds from the order to the end that are not exceeded with this probability."""
-        before = self.offer.provision_s + self.forecast.startup_s
+        before = self.provision_s + self.forecast.startup_s
         if not self.spot:
             return before + self.run(probability)
         each = math.sqrt(probability)
@@ -77,19 +88,37 @@ class Option:
         for failed in range(MOST_INTERRUPTIONS + 1):
             likely += math.comb(pieces + failed - 1, failed) * kept**pieces * (1 - kept) ** failed
             if likely >= each:
-                return before + run + failed * (before + piece)
+                return before + (run + failed * (before + piece))
         return NEVER_S
 
     def bill(self, use_s: float) -> int:
         """Micro-dollars for so many seconds."""
         offer = self.offer
-        billed = billed_seconds(use_s, increment_s=offer.billing_increment_s, minimum_s=offer.minimum_s)
+        if self.warm is None:
+            billed = billed_seconds(use_s, increment_s=offer.billing_increment_s, minimum_s=offer.minimum_s)
+        else:
+            unpaid = max(0.0, min(use_s, MAX_SECONDS) - self.warm.paid_s)
+            billed = billed_seconds(unpaid, increment_s=offer.billing_increment_s, minimum_s=0)
         return cost_micros(self.price, self.count, billed)
+
+    def whole(self, use_s: float) -> int:
+        """The bill of a use that got the job done, with what leaves then."""
+        return self.bill(use_s) + self.leaves
+
+    @property
+    def leaves(self) -> int:
+        """Micro-dollars for what leaves the provider."""
+        return round((self.offer.egress_micros_per_gib or 0) * self.output_gib)
+
+    @property
+    def p90_use(self) -> float:
+        """Seconds from the order to the end that are exceeded one time in ten, interruptions included."""
+        return max(self.done_within(0.9), self.use(self.run(0.5)))
 
     @property
     def mean(self) -> int:
         """Mean bill if it does not run out of memory."""
-        return sum(self.bill(self.use(self.run(level))) for level in LEVELS) // len(LEVELS)
+        return sum(self.whole(self.use(self.run(level))) for level in LEVELS) // len(LEVELS)
 
     @property
     def headroom(self) -> float:
@@ -111,9 +140,14 @@ class Option:
     def expected(self, tries: Sequence[tuple[float, int]], asked: float, crash: int) -> int:
         """What it is expected to cost until the job is done; `tries` are headroom and mean of all that would do."""
         enough, mean = self.roomy_from(asked), self.mean
-        second = min([NO_ESCALATION * mean, *(other for headroom, other in tries if headroom >= enough)])
+        second = min(
+            [
+                NO_ESCALATION * (mean - self.leaves) + self.leaves,
+                *(other for headroom, other in tries if headroom >= enough),
+            ]
+        )
         chance = round((1.0 - self.fit.probability) * PPM)
-        wasted = self.bill(self.offer.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
+        wasted = self.bill(self.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
         return (mean * (PPM - chance) + (wasted + second + crash) * chance) // PPM
 
 
@@ -136,11 +170,12 @@ def best_of(
     now: datetime,
     tried: Sequence[Tried] = (),
     spent_micros: int = 0,
+    warm: Mapping[UUID, Warm] | None = None,
 ) -> Best | None:
     """The best option by the job's objective; None where none will do."""
     feasible = [
         option
-        for option in options(spec.constraints, workload, offers, gpus, oracle, tried)
+        for option in options(spec, workload, offers, gpus, oracle, tried, warm or {})
         if _will_do(option, spec.constraints, now, spent_micros)
     ]
     if not feasible:
@@ -153,7 +188,7 @@ def best_of(
     def rank(one: tuple[Option, int]) -> tuple[object, ...]:
         option, cost = one
         time = option.use(option.run(0.5))
-        soonest = (time, option.use(option.run(0.9)), cost)
+        soonest = (time, option.p90_use, cost)
         first = soonest if spec.objective is Objective.TIME else (cost, time)
         offer = option.offer
         seller = (offer.provider, offer.region, offer.instance_type, offer.id)
@@ -164,14 +199,16 @@ def best_of(
 
 
 def options(
-    asked: Constraints,
+    spec: JobSpec,
     workload: Workload,
     offers: Sequence[Offer],
     gpus: GpuCatalogue,
     oracle: Oracle,
     tried: Sequence[Tried] = (),
+    warm: Mapping[UUID, Warm] = MappingProxyType({}),
 ) -> list[Option]:
     """Every option on every offer that the constraints allow, whether it fits or not."""
+    asked = spec.constraints
     every = CHECKPOINT_S if not isinstance(workload, CustomWorkload) else math.inf
     found = []
     for offer in offers:
@@ -193,7 +230,11 @@ def options(
                 fits = [judge_fit(offer.gpu_type, one, tried, asked.min_fit_probability) for one in answers]
                 worst = min(range(len(answers)), key=lambda at: _goodness(asked, answers[at], fits[at]))
                 for price, spot in prices:
-                    found.append(Option(offer, count, price, spot, place, answers[worst], fits[worst], every))
+                    waits = warm.get(offer.id)
+                    started = waits if waits is not None and count == waits.gpus and not spot else None
+                    found.append(Option(
+                        offer, count, price, spot, place, answers[worst], fits[worst], every, started, spec.output_gib
+                    ))  # fmt: skip
     return found
 
 
@@ -243,6 +284,6 @@ def _will_do(option: Option, asked: Constraints, now: datetime, spent_micros: in
             return False
     if asked.max_cost_usd is not None:
         most = usd_to_micros(asked.max_cost_usd)
-        if option.bill(option.use(option.run(0.9))) + spent_micros > most:
+        if option.whole(option.p90_use) + spent_micros > most:
             return False
     return option.count <= option.offer.free_gpus

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from scheduler.domain.fit import Tried
 from scheduler.domain.offers import Offer
 from scheduler.domain.placement import decide
 from scheduler.domain.spec import Constraints, JobSpec
+from scheduler.domain.stock import Warm, inventory_of
 from tests.support.brute_force import Best, best_of
 from tests.support.offers import make_offer, make_spec
 
@@ -53,9 +55,11 @@ class Case:
     offers: list[Offer]
     forecasts: dict[Key, Forecast]
     tried: tuple[Tried, ...] = ()
+    warm: Mapping[UUID, Warm] = field(default_factory=dict)
 
     def proposals(self) -> Proposals:
-        return enumerate_candidates(self.spec.constraints, WORKLOAD, self.offers, GPUS)
+        inventory = replace(inventory_of(self.offers), warm=self.warm)
+        return enumerate_candidates(self.spec.constraints, WORKLOAD, inventory, GPUS)
 
     def decide(self, taken: frozenset[UUID] = frozenset()) -> Decision:
         proposals = self.proposals()
@@ -65,7 +69,7 @@ class Case:
     def second_opinion(self) -> Best | None:
         return best_of(
             self.spec, WORKLOAD, self.offers, GPUS, lambda question: self.forecasts[key(question)],
-            now=NOW, tried=self.tried,
+            now=NOW, tried=self.tried, warm=self.warm,
         )  # fmt: skip
 
 
@@ -87,6 +91,7 @@ def offer_lists(draw: st.DrawFn, most: int = 8) -> list[Offer]:
                 billing_increment_s=draw(st.sampled_from([1, 60, 3600])),
                 minimum_s=draw(st.sampled_from([0, 60, 3600])),
                 provision_s=draw(st.one_of(st.sampled_from([0.0, 300.0]), st.floats(0, 900))),
+                egress_micros_per_gib=draw(st.sampled_from([None, None, 0, 80_000])),
             )
         )  # fmt: skip
     return offers
@@ -127,11 +132,27 @@ def crashes(draw: st.DrawFn) -> tuple[Tried, ...]:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     offers = draw(offer_lists())
-    spec = make_spec(objective=draw(st.sampled_from(["cost", "time"])))
+    spec = make_spec(
+        objective=draw(st.sampled_from(["cost", "time"])), output_gib=draw(st.sampled_from([0.0, 0.0, 2.5, 100.0]))
+    )
     spec = spec.model_copy(update={"constraints": draw(constraint_sets())})
     everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)
     forecasts = {key(question): draw(_forecasts(question)) for question in everything.questions}
-    return Case(spec, offers, forecasts, draw(crashes()))
+    return Case(spec, offers, forecasts, draw(crashes()), draw(warm_machines(offers)))
+
+
+@st.composite
+def warm_machines(draw: st.DrawFn, offers: list[Offer]) -> dict[UUID, Warm]:
+    if draw(st.booleans()):
+        return {}
+    there = draw(st.sets(st.sampled_from([offer.id for offer in offers]), min_size=1, max_size=3))
+    return {
+        offer_id: Warm(
+            gpus=draw(st.sampled_from([1, 2, 8])), ready_s=draw(st.sampled_from([0.0, 20.0])),
+            paid_s=draw(st.sampled_from([0, 50, 3600])),
+        )
+        for offer_id in sorted(there)
+    }  # fmt: skip
 
 
 @st.composite

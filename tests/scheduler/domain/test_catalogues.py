@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from predictor.hardware import load_gpu_types
-from scheduler.domain.card_names import card_named
+from scheduler.domain.card_names import card_named, card_of_driver
 from scheduler.domain.catalogues import Given, PriceList, read_price_list
 from scheduler.domain.errors import InvalidOffer
 
@@ -104,3 +104,26 @@ def test_what_cannot_be_read_refuses_the_file_with_its_line(tmp_path: Path, text
 )  # fmt: skip
 def test_a_card_is_known_by_its_name_and_its_memory(name: str, memory_gb: float | None, means: str | None) -> None:
     assert card_named(name, memory_gb, GPUS) == means
+
+
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("a100", "A100"),
+        ("A100_80GB", "A100-80GB"),
+        ("nvidia_a100-sxm4-80gb", "A100-80GB-SXM"),
+        ("NVIDIA A100-PCIE-40GB", "A100-40GB-PCIe"),
+        ("nvidia_h100_80gb_hbm3", "H100-SXM"),
+        ("nvidia_h100_pcie", "H100-PCIe"),
+        ("nvidia_h100_nvl", "H100-NVL"),
+        ("tesla_v100-sxm2-32gb", "V100-32GB-SXM2"),
+        ("nvidia_geforce_rtx_4090", "RTX4090"),
+        ("nvidia_l40s", "L40S"),
+        ("tesla_t4", "T4"),
+        ("shard", None),
+        ("a100-sxm4-7gb", None),
+        ("", None),
+    ],
+)
+def test_names_that_say_memory_and_form_are_cards(name: str, means: str | None) -> None:
+    assert card_of_driver(name, GPUS) == means

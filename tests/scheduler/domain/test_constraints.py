@@ -17,8 +17,8 @@ from scheduler.domain.candidates import enumerate_candidates
 from scheduler.domain.constraints import Filter
 from scheduler.domain.errors import InvalidSpec
 from scheduler.domain.jurisdictions import EEA, EU, satisfies
-from scheduler.domain.offers import Offer
-from scheduler.domain.spec import JobSpec
+from scheduler.domain.offers import BESIDE, FILES, Offer
+from scheduler.domain.spec import JobSpec, demands_of
 from scheduler.domain.verdicts import Code
 from tests.support.offers import make_custom_spec, make_offer, make_spec
 
@@ -26,7 +26,8 @@ GPUS = load_gpu_types()
 
 
 def rules(spec: JobSpec) -> Filter:
-    return Filter(spec.constraints, resolve(spec.workload, load_models(), Software()), GPUS)
+    workload = resolve(spec.workload, load_models(), Software())
+    return Filter(spec.constraints, workload, GPUS, demands=demands_of(spec))
 
 
 def code(constraints: dict[str, Any], offer: Offer) -> Code | None:
@@ -75,6 +76,47 @@ def test_each_constraint_has_its_reason(
 
 def test_custom_work_may_run_on_the_host() -> None:
     assert rules(make_custom_spec()).verdict(make_offer("CPU", 0.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "backend", "expected"),
+    [
+        ({"command": ["true"]}, "kubernetes", Code.IMAGE),
+        ({"command": ["true"], "image": "a/b:1"}, "kubernetes", None),
+        ({"command": ["true"]}, "dstack", Code.IMAGE),
+        ({"command": ["true"], "image": "a/b:1", "secrets": {"TOKEN": "hub"}}, "dstack", Code.RUN),
+        ({"command": ["true"]}, "simulated", None),
+        (None, "kubernetes", None),  # a plan may do without either
+        ({"command": ["true"], "image": "a/b:1", "secrets": {"TOKEN": "hub"}}, "kubernetes", None),
+        (
+            {"command": ["true"], "image": "a/b:1", "inputs": [{"from": "s3://bucket/a", "to": "a"}]},
+            "kubernetes",
+            Code.RUN,
+        ),
+        ({"command": ["true"], "outputs": [{"from": "out", "to": "s3://bucket/out/"}]}, "slurm", None),
+        ({"command": ["true"], "secrets": {"TOKEN": "hub"}}, "local", None),
+        ({"command": ["true"], "secrets": {}}, "slurm", None),
+    ],
+)
+def test_what_a_run_asks_for_is_carried_out_or_the_offer_is_passed_by(
+    run: dict[str, Any] | None, backend: str, expected: Code | None
+) -> None:
+    spec = make_spec(run=run)
+    verdict = rules(spec).verdict(make_offer(backend=backend))
+    assert (None if verdict is None else verdict.code) is expected
+
+
+def test_a_cluster_moves_files_where_it_has_an_image_that_can() -> None:
+    files = {"inputs": [{"from": "s3://bucket/a", "to": "a"}], "outputs": [{"from": "b", "to": "s3://bucket/b"}]}
+    spec, offer = make_spec(run={"command": ["true"], "image": "a/b:1", **files}), make_offer(backend="kubernetes")
+    verdict = rules(spec).verdict(offer)
+    assert verdict is not None
+    assert verdict.text.endswith(
+        "cannot carry out run.inputs, run.outputs unless PYTHIA_KUBERNETES_STAGING_IMAGE is set"
+    )
+    workload = resolve(spec.workload, load_models(), Software())
+    given = {"kubernetes": BESIDE["kubernetes"] | FILES}
+    assert Filter(spec.constraints, workload, GPUS, demands=demands_of(spec), beside=given).verdict(offer) is None
 
 
 @pytest.mark.parametrize(

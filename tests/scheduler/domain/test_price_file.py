@@ -23,7 +23,8 @@ GOOD = {
 
 def read(folder: Path, *rows: dict[str, str]) -> list[Offer]:
     path = folder / "prices.csv"
-    lines = [",".join(PRICE_COLUMNS), *(",".join((GOOD | row)[name] for name in PRICE_COLUMNS) for row in rows)]
+    columns = (*PRICE_COLUMNS, *sorted({name for row in rows for name in row} - set(PRICE_COLUMNS)))
+    lines = [",".join(columns), *(",".join((GOOD | row).get(name, "") for name in columns) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return read_prices(path, read_habits(), GPUS, backend="simulated", new_id=new_id)
 
@@ -42,6 +43,17 @@ def test_a_line_becomes_an_offer_with_its_providers_habits(tmp_path: Path) -> No
     assert "capacity_gpus" in offer.assumed
 
 
+def test_what_leaves_is_charged_as_the_list_says_where_it_says(tmp_path: Path) -> None:
+    (unsaid,) = read(tmp_path, {})
+    priced, free = read(
+        tmp_path, {"egress_usd_per_gib": "0.085"},
+        {"egress_usd_per_gib": "0", "instance_type": "other"},
+    )  # fmt: skip
+    (empty,) = read(tmp_path, {"egress_usd_per_gib": ""})
+    found = [one.egress_micros_per_gib for one in (unsaid, priced, free, empty)]
+    assert found == [None, 85_000, 0, None]
+
+
 def test_a_part_of_a_gpu_is_sold_by_itself_whatever_its_providers_habits(tmp_path: Path) -> None:
     (offer,) = read(tmp_path, {"gpu_type": "A10/3", "node_gpus": "1", "sold_gpus": "1"})
     assert (offer.gpu_type, offer.counts(), offer.max_nodes) == ("A10/3", (1,), 1)
@@ -57,6 +69,9 @@ def test_a_provider_that_is_not_listed_has_the_habits_of_any(tmp_path: Path) -> 
     [
         ({"on_demand_usd_per_gpu_hour": "-1"}, "above zero"),
         ({"on_demand_usd_per_gpu_hour": "nan"}, "above zero"),
+        ({"egress_usd_per_gib": "-0.1"}, "not dollars from 0 to 10"),
+        ({"egress_usd_per_gib": "nan"}, "not dollars from 0 to 10"),
+        ({"egress_usd_per_gib": "a lot"}, "not dollars from 0 to 10"),
         ({"on_demand_usd_per_gpu_hour": "1001"}, "above \\$1000"),
         ({"on_demand_usd_per_gpu_hour": ""}, "neither"),
         ({"gpu_type": "H999"}, "H999"),

@@ -39,7 +39,7 @@ def test_the_formula_is_what_a_simulation_of_interruptions_gives(
     run_s: float, restart_s: float, per_hour: float, every_s: float
 ) -> None:
     draw = np.random.default_rng(1)
-    took = [_simulated(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(4000)]
+    took = [interrupted(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(4000)]
     assert float(np.mean(took)) == pytest.approx(run_s * factor(run_s, restart_s, per_hour, every_s), rel=0.03)
 
 
@@ -52,7 +52,7 @@ def test_what_is_promised_of_interrupted_work_is_kept_as_often_as_it_is_promised
     run_s: float, restart_s: float, per_hour: float, every_s: float, probability: float
 ) -> None:
     draw = np.random.default_rng(2)
-    took = [_simulated(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(2000)]
+    took = [interrupted(draw, run_s, restart_s, per_hour / 3600, min(every_s, run_s)) for _ in range(2000)]
     promised = within(run_s, restart_s, per_hour, every_s, probability)
     # of 2,000 runs three standard deviations: at most 3.4 points
     assert float(np.mean(np.array(took) <= promised)) >= probability - 3 * math.sqrt(0.25 / 2000)
@@ -64,7 +64,7 @@ def test_no_deadline_is_promised_to_work_that_is_interrupted_before_it_gets_on()
     assert within(360_000, 600, 0.0, math.inf, 0.9) == 360_000
 
 
-def _simulated(draw: np.random.Generator, run_s: float, restart_s: float, rate: float, every_s: float) -> float:
+def interrupted(draw: np.random.Generator, run_s: float, restart_s: float, rate: float, every_s: float) -> float:
     """One run: what is left since the last checkpoint is done again after each interruption."""
     clock = saved = 0.0
     next_interruption = draw.exponential(1 / rate)
