@@ -13,11 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
+from scheduler.domain.arrays import Floats
 from scheduler.economics.api_prices import ApiPrice
 from scheduler.economics.tokens import TokenCost
 
 MICROS = Decimal(1_000_000)
 DAY_S = 86_400
+MOST_COPIES = 1000
+"""Of a deployment, that are looked at one by one for gaps between them; above, its own last gap is what is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,9 @@ class Crossover:
     """And at the fast end."""
     lowest: BreakEven
     """The deployment of the lowest break-even utilisation, whether that is reached or not."""
+    always_requests_per_day: float | None
+    """From here on some number of copies never costs more than the API: between where the first is full and the second
+    is paid for, the API may be cheaper again. None: never."""
 
 
 def break_even(cost: TokenCost, api_request_usd: Decimal) -> BreakEven:
@@ -85,7 +93,41 @@ def cross(costs: Sequence[TokenCost], api: ApiPrice, request_usd: Decimal, *, mo
     return Crossover(
         api=api, api_request_usd=request_usd, first=first("utilisation"), careful=first("utilisation_high"),
         hopeful=first("utilisation_low"), lowest=min(points, key=lambda point: point.utilisation),
+        always_requests_per_day=always(points, most),
     )  # fmt: skip
+
+
+def always(points: Sequence[BreakEven], most: float) -> float | None:
+    """Requests a day from which on some number of copies of one of the deployments costs no more than the API.
+
+    k copies do from k times the break-even traffic to k times what one serves up to `most`. With `u` the break-even
+    utilisation, the next begin before these are full from k = u / (most - u) on.
+    """
+    fastest, winning = math.inf, []
+    for point in sorted(points, key=lambda one: one.requests_per_day):
+        # who is dearer an hour and no faster is replaced copy by copy
+        if point.utilisation <= most and point.utilisation < fastest * point.requests_per_day:
+            fastest = point.utilisation / point.requests_per_day
+            winning.append(point)
+    # a hair above a whole number is that number: the quotient of floats is not exact
+    ends = [
+        point.requests_per_day * max(1, math.ceil(point.utilisation / (most - point.utilisation) - 1e-9))
+        for point in winning
+        if point.utilisation < most
+    ]
+    if not ends:
+        return None
+    steady = min(ends)
+    reach: list[tuple[float, float]] = []
+    for point in winning:
+        begins = point.requests_per_day * np.arange(1, min(MOST_COPIES, steady / point.requests_per_day) + 1)
+        reach += zip((begins * (most / point.utilisation)).tolist(), begins.tolist(), strict=True)
+    # backwards from where one kind alone leaves no gap: others may have closed its last ones
+    for end, begin in sorted(reach, reverse=True):
+        if end < steady * (1 - 1e-9):
+            break
+        steady = min(steady, begin)
+    return steady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +148,20 @@ def curve(
 ) -> list[CurvePoint]:
     """The two costs from a hundredth of a traffic to a hundred times it, evenly on a logarithmic scale."""
     grid = [around * 10 ** (-2 + 4 * step / (points - 1)) for step in range(points)]
-    frontier = _frontier(costs)
+    best = frontier(costs)
     return [
         CurvePoint(
             requests_per_day=traffic,
             api_usd=traffic * float(request_usd),
-            dedicated_usd=_cheapest(frontier, traffic, most, "p50"),
-            low_usd=_cheapest(frontier, traffic, most, "p10"),
-            high_usd=_cheapest(frontier, traffic, most, "p90"),
+            dedicated_usd=_cheapest(best, traffic, most, "p50"),
+            low_usd=_cheapest(best, traffic, most, "p10"),
+            high_usd=_cheapest(best, traffic, most, "p90"),
         )
         for traffic in grid
     ]
 
 
-def _frontier(costs: Sequence[TokenCost]) -> list[TokenCost]:
+def frontier(costs: Sequence[TokenCost]) -> list[TokenCost]:
     """Deployments that no other beats in price per hour at all three speeds: the others never win."""
     kept: list[TokenCost] = []
     for cost in sorted(costs, key=lambda one: one.micros_per_hour):
@@ -136,11 +178,16 @@ def _frontier(costs: Sequence[TokenCost]) -> list[TokenCost]:
 
 
 def _cheapest(costs: Sequence[TokenCost], requests_per_day: float, most: float, level: str) -> float:
-    rate = requests_per_day / DAY_S
+    return min(float(day_usd(cost, requests_per_day, most, level)) for cost in costs)
 
-    def per_day(cost: TokenCost) -> float:
-        takes: float = getattr(cost.operating.request_s, level)
-        # a hair less than a whole copy more is none: the quotient of floats is not exact
-        return cost.micros_per_hour / 1e6 * 24 * max(1, math.ceil(rate * takes / most - 1e-9))
 
-    return min(map(per_day, costs))
+def copies(cost: TokenCost, requests_per_day: float | Floats, most: float, level: str) -> Floats:
+    """How many of a deployment serve a traffic, each run up to a share `most`, at a quantile of the forecast's time."""
+    takes: float = getattr(cost.operating.request_s, level)
+    # a hair less than a whole copy more is none: the quotient of floats is not exact
+    return np.maximum(1.0, np.ceil(np.asarray(requests_per_day) / DAY_S * takes / most - 1e-9))
+
+
+def day_usd(cost: TokenCost, requests_per_day: float | Floats, most: float, level: str) -> Floats:
+    """Dollars a day of so many copies."""
+    return cost.micros_per_hour / 1e6 * 24 * copies(cost, requests_per_day, most, level)

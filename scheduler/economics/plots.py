@@ -34,7 +34,7 @@ def check_plot(path: Path) -> None:
 
 def plot_tokens(report: Mapping[str, Any], path: Path) -> None:
     """Dollars per million blended tokens of each GPU type's best offer, with the forecast's interval."""
-    plt = _pyplot()
+    plt = pyplot()
     costs: Sequence[Mapping[str, Any]] = report["best_of_each_gpu_type"][:MOST_BARS]
     names = [
         f"{one['gpu_type']} × {one['gpu_count']}, {one['precision']}\n{one['provider']} {one['region']}".strip()
@@ -61,13 +61,13 @@ def plot_tokens(report: Mapping[str, Any], path: Path) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
     axes.set_xlabel("US dollars per million input and output tokens (logarithmic; lines: p10 to p90 of the forecast)")
-    axes.set_title(_title(report, "What tokens cost:"), fontsize=10)
-    _save(plt, figure, path)
+    axes.set_title(picture_title(report, "What tokens cost:"), fontsize=10)
+    save_picture(plt, figure, path)
 
 
 def plot_crossover(report: Mapping[str, Any], path: Path) -> None:
     """Dollars a day against traffic, an API beside one's own, and what moves the break-even use most."""
-    plt = _pyplot()
+    plt = pyplot()
     first, curve, moves = report["crossings"][0], report["curve"], report["moves"]
     figure, (axes, tornado) = plt.subplots(
         2, 1, figsize=(9, 8), layout="constrained", gridspec_kw={"height_ratios": (3, 2)}
@@ -79,25 +79,45 @@ def plot_crossover(report: Mapping[str, Any], path: Path) -> None:
     )  # fmt: skip
     axes.plot(traffic, [p["dedicated_usd"] for p in curve], color="0.1", label="cheapest deployments of one's own")
     axes.plot(
-        traffic, [p["api_usd"] for p in curve], color="0.1", linestyle="--", label=f"{first['provider']}, per token"
+        traffic,
+        [p["api_usd"] for p in curve],
+        color="0.1",
+        linestyle="--",
+        label=f"{first['provider']}, per token, price of {first['price_date']}",
     )
     if found := first["crossing"]:
         axes.axvline(found["requests_per_day"], color="0.5", linestyle=":")
-        axes.text(
-            found["requests_per_day"], 0.04, f"  cheaper from {found['requests_per_day']:,.0f} a day",
-            transform=axes.get_xaxis_transform(), fontsize=8,
-        )  # fmt: skip
+    begins = (found or first["lowest_utilisation"])["requests_per_day"]
+    axes.text(begins, 0.04, _crossing(first), transform=axes.get_xaxis_transform(), fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("${x:,.0f}")
+    axes.yaxis.set_major_formatter("${x:,g}")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("requests a day (logarithmic)")
     axes.set_ylabel("US dollars a day (logarithmic)")
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
-    axes.set_title(_title(report, "Own deployment or a price per token:"), fontsize=10)
+    axes.set_title(picture_title(report, "Own deployment or a price per token:"), fontsize=10)
     _tornado(tornado, first, moves)
-    _save(plt, figure, path)
+    save_picture(plt, figure, path)
+
+
+def _crossing(first: Mapping[str, Any]) -> str:
+    """From when on, what that would be at the ends of the forecast, and from when on for good."""
+
+    def said(requests_per_day: float | None) -> str:
+        return "never" if requests_per_day is None else f"{requests_per_day:,.0f}"
+
+    fast, slow = (
+        said(first[end] and first[end]["requests_per_day"]) for end in ("crossing_if_fast", "crossing_if_slow")
+    )
+    if first["crossing"] is None:
+        return f"  never cheaper\n  (from {fast} .. {slow} at the ends of the forecast)"
+    return (
+        f"  cheaper from {first['crossing']['requests_per_day']:,.0f} requests a day\n"
+        f"  ({fast} .. {slow} at the ends of the forecast),\n"
+        f"  always from {said(first['always_requests_per_day'])}"
+    )
 
 
 def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> None:
@@ -120,20 +140,26 @@ def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, A
     axes.set_xlabel("break-even use of the deployment, % of its capacity (100: never cheaper); line: as asked")
 
 
-def _title(report: Mapping[str, Any], what: str) -> str:
+def picture_title(report: Mapping[str, Any], what: str) -> str:
+    """What was asked, after some words."""
     asked = report["question"]
     model = asked["model"] if isinstance(asked["model"], str) else "the architecture given"
-    return f"{what} {model}, {asked['input_length']:g} tokens in, {asked['output_length']:g} out"
+    read, written = (
+        f"{asked[name]:,.0f}" if asked[name] >= 10 else f"{asked[name]:g}" for name in ("input_length", "output_length")
+    )
+    return f"{what} {model}, {read} tokens in, {written} out"
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Matplotlib, drawing into files only."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("agg")
     matplotlib.rcParams["svg.hashsalt"] = "pythia"  # equal figures give equal files
     return import_module("matplotlib.pyplot")
 
 
-def _save(plt: Any, figure: Any, path: Path) -> None:
+def save_picture(plt: Any, figure: Any, path: Path) -> None:
+    """Write and close a figure; CannotPlot where that fails."""
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
     try:
         figure.savefig(path, dpi=150, metadata=metadata)

@@ -115,7 +115,15 @@ def best_operating(questions: Sequence[Question], predictor: Forecaster, limits:
     asked = zip(swept, forecasts, strict=True)
     for _, steps in groupby(asked, key=lambda one: one[0][0]):
         found.append(_best([(question, forecast) for (_, question), forecast in steps], limits))
-    return _with_phases(found, predictor)
+    return found
+
+
+def ladder(point: Operating, predictor: Forecaster) -> list[Operating]:
+    """The same layout with fewer sequences in flight, step by step up to the point itself."""
+    steps = sorted({step * replicas_of(point.question.layout) for step in LADDER} | {point.in_flight})
+    questions = [_with_batch(point.question, step) for step in steps if step <= point.in_flight]
+    forecasts = predictor.forecast(questions)
+    return [_operating(question, forecast) for question, forecast in zip(questions, forecasts, strict=True)]
 
 
 def _with_batch(question: Question, in_flight: int) -> Question:
@@ -170,7 +178,12 @@ def _operating(question: Question, forecast: Forecast) -> Operating:
         request_s=_scaled(runtime, 1.0 / requests),
         ttft_s=_scaled(runtime, own_prompt + tpot),
         tpot_s=_scaled(runtime, tpot),
-        phases=Phases(prefill=prefill, decode=1.0 - prefill, prefill_bound=None, decode_bound=None),
+        phases=Phases(
+            prefill=prefill,
+            decode=1.0 - prefill,
+            prefill_bound=_bound("prefill", details),
+            decode_bound=_bound("decode", details),
+        ),
         forecast=forecast,
     )
 
@@ -187,30 +200,8 @@ _PARTS = {
 }
 
 
-def _with_phases(found: Sequence[Operating | None], predictor: Forecaster) -> list[Operating | None]:
-    """Say of each phase what it waits for: the same work is asked again without its answers, the rest is theirs."""
-    points = [point for point in found if point is not None]
-    prompts = predictor.forecast([_prompts_alone(point.question) for point in points]) if points else ()
-    bounds = iter(zip(points, prompts, strict=True))
-    result: list[Operating | None] = []
-    for point in found:
-        if point is None:
-            result.append(None)
-            continue
-        _, alone = next(bounds)
-        answers = {part: point.forecast.details[part] - alone.details[part] for part in _PARTS}
-        phases = replace(
-            point.phases,
-            prefill_bound=_bound(alone.details),
-            decode_bound=_bound(answers) if point.phases.decode > 0 else None,
-        )
-        result.append(replace(point, phases=phases))
-    return result
-
-
-def _prompts_alone(question: Question) -> Question:
-    return replace(question, workload=replace(_serving(question), output_length=0.0))
-
-
-def _bound(seconds: Mapping[str, float]) -> Bound:
-    return _PARTS[max(_PARTS, key=lambda part: seconds[part])]
+def _bound(phase: str, seconds: Mapping[str, float]) -> Bound | None:
+    """What a phase waits for longest; None where there is no such phase."""
+    if seconds[f"{phase}_s"] <= 0.0:
+        return None
+    return _PARTS[max(_PARTS, key=lambda part: seconds[f"{phase}_{part}"])]

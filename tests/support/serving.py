@@ -9,6 +9,12 @@ from predictor.forecast import Forecast, Question, Spread
 from predictor.workload import InferenceWorkload
 from tests.support.predictor import FixedPredictor
 
+_PHASE_PARTS = [
+    f"{phase}_{part}_s"
+    for phase in ("prefill", "decode")
+    for part in ("compute", "memory", "communication", "overhead")
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -41,9 +47,8 @@ class Server:
             | {
                 "fit_probability": fits,
                 "runtime_s": Spread(p10=runtime / self.spread, p50=runtime, p90=runtime * self.spread),
-                "details": {
-                    "prefill_s": prefill, "decode_s": decode, "compute_s": prefill, "memory_s": decode,
-                    "communication_s": 0.0, "overhead_s": 0.0,
-                },
+                # prompts wait for arithmetic alone, answers for memory alone
+                "details": dict.fromkeys(_PHASE_PARTS, 0.0)
+                | {"prefill_s": prefill, "decode_s": decode, "prefill_compute_s": prefill, "decode_memory_s": decode},
             }
-        )  # fmt: skip
+        )

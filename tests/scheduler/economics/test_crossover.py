@@ -15,7 +15,7 @@ from predictor.hardware import load_gpu_types
 from scheduler.domain.spec import Constraints
 from scheduler.domain.stock import inventory_of
 from scheduler.economics.api_prices import COLUMNS, ApiPrice, of_model, read_api_prices
-from scheduler.economics.crossover import Crossover, break_even, cross, curve
+from scheduler.economics.crossover import Crossover, break_even, cross, curve, day_usd
 from scheduler.economics.serving import Limits
 from scheduler.economics.tokens import TokenCost, token_costs
 from tests.scheduler.economics.test_tokens import work
@@ -106,6 +106,43 @@ def test_copies_are_added_as_traffic_grows() -> None:
     drawn = curve(deployments(1.8), Decimal("0.00125"), most=1.0, around=172_800, points=3)
     assert drawn[1].dedicated_usd == pytest.approx(4 * 43.2)
     assert drawn[1].low_usd <= drawn[1].dedicated_usd <= drawn[1].high_usd
+
+
+def test_a_second_copy_may_cost_more_again_until_copies_leave_no_gap() -> None:
+    # at $0.00125 a request it pays from 0.4 a second on and serves 0.45 of its 0.5: until 0.8 two copies cost more,
+    # from 1.2 to 1.35 three pay; 8 copies, from 3.2 to 3.6, are the first that last until the next pay
+    found = crossed(api(), 1.8, most=0.9)
+    assert found.first is not None
+    assert found.first.requests_per_day == pytest.approx(0.4 * 86_400)
+    assert found.always_requests_per_day == pytest.approx(3.2 * 86_400)
+    # one that is paid for from 0.2 a second on serves up to 0.45 by itself: no gap
+    assert crossed(api(), 0.9, most=0.9).always_requests_per_day == pytest.approx(0.2 * 86_400)
+    assert crossed(api("0.05", "0.10"), 1.8).always_requests_per_day is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 8.0), st.floats(0.5, 20.0)), min_size=1, max_size=4), st.floats(0.3, 1.0),
+    st.floats(1.0, 60.0),
+)  # fmt: skip
+def test_from_there_on_an_api_is_never_cheaper_and_just_before_it_is(
+    kinds: list[tuple[float, float]], most: float, beyond: float
+) -> None:
+    own = [one for usd, answer_s in kinds for one in deployments(usd, server=Server(answer_s=answer_s, most=8))]
+    found = cross(own, api(), api().request_usd(1000, 500, 0), most=most)
+    assert found is not None
+    steady = found.always_requests_per_day
+    assert found.first is not None or steady is None
+    if steady is not None:
+        assert found.first is not None
+        assert steady >= found.first.requests_per_day * (1 - 1e-9)
+
+        def saves(traffic: float) -> float:
+            usd = min(float(day_usd(one, traffic, most, "p50")) for one in own)
+            return traffic * float(found.api_request_usd) - usd
+
+        assert saves(steady * beyond) >= -1e-6 * steady * beyond
+        if steady / found.first.requests_per_day < 500:
+            assert saves(steady * (1 - 1e-6)) < 0
 
 
 @given(st.decimals("0.01", "10", places=2), st.decimals("0.01", "10", places=2))

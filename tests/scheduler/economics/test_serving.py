@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from predictor.architectures.catalogue import load_models
 from predictor.forecast import Question
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
+from predictor.workload import InferenceWorkload
 from predictor.workloads.spec import parse_workload
 from scheduler.economics.serving import Bound, Limits, Operating, Stop, best_operating
 from tests.support.serving import Server
@@ -71,6 +74,15 @@ def test_each_phase_says_what_it_waits_for() -> None:
     assert (phases.prefill_bound, phases.decode_bound) == (Bound.COMPUTE, Bound.MEMORY)
     assert phases.prefill == pytest.approx(0.25)
     assert phases.prefill + phases.decode == pytest.approx(1.0)
+
+
+def test_a_phase_that_is_not_there_waits_for_nothing() -> None:
+    asked = question()
+    assert isinstance(asked.workload, InferenceWorkload)
+    alone = replace(asked, workload=replace(asked.workload, output_length=0.0))
+    phases = found(Server(most=8), asked=alone).phases
+    assert (phases.prefill, phases.prefill_bound) == (1.0, Bound.COMPUTE)
+    assert (phases.decode, phases.decode_bound) == (0.0, None)
 
 
 def test_points_come_in_the_order_of_the_questions() -> None:

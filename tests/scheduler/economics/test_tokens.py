@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from predictor.model import Predictor
 from predictor.words import Precision
 from predictor.workload import InferenceWorkload
 from predictor.workloads.spec import parse_workload
+from scheduler.cli.economics_offline import answer_offline
 from scheduler.domain.offers import Offer
 from scheduler.domain.spec import Constraints
 from scheduler.domain.stock import inventory_of
@@ -143,3 +145,20 @@ def test_a_tighter_limit_never_lowers_the_cost(one: float, other: float) -> None
 def test_a_dearer_machine_never_makes_cheaper_tokens(one: float, other: float) -> None:
     cheap, dear = sorted((one, other))
     assert _blended(0.0, None, cheap) <= _blended(0.0, None, dear)
+
+
+@pytest.mark.parametrize("model", ["meta-llama/Llama-3.1-70B-Instruct", "Qwen/Qwen3-32B"])
+def test_more_shared_prefix_never_raises_the_cost_with_the_predictor_that_ships(model: str) -> None:
+    """What was learned is on top of the arithmetic, which the property above holds for, and might have undone it."""
+    known: dict[tuple[object, ...], Decimal] = {}
+    for cached in range(0, 3000, 600):
+        asked = {
+            "model": model, "precision": "fp8", "input_length": 3000, "output_length": 300,
+            "cached_prefix_length": cached,
+        }  # fmt: skip
+        for one in answer_offline("tokens", asked)["costs"]:
+            where = tuple(one[name] for name in ("provider", "region", "gpu_type", "gpu_count", "spot", "usd_per_hour"))
+            usd = Decimal(one["blended_usd_per_mtok"]["mid"])
+            assert usd <= known.get(where, usd), (cached, where)
+            known[where] = usd
+    assert len(known) > 500
