@@ -17,6 +17,8 @@ from scheduler.settings import Settings
 
 QueueKind = Literal["dispatch", "poll", "maintenance", "train"]
 QUEUE_KINDS: tuple[QueueKind, ...] = ("dispatch", "poll", "maintenance", "train")
+HOST_KINDS: tuple[QueueKind, ...] = ("dispatch", "poll", "maintenance")
+"""What a host that runs jobs itself has queues of its own for."""
 
 SCHEMA = "kombu"
 """Where the embedded broker's tables live; migrations never look there."""
@@ -42,9 +44,14 @@ class Broker:
     queue_prefix: str
     transport_options: dict[str, Any]
 
-    def queue(self, kind: QueueKind) -> str:
-        """The queue's name on this broker."""
-        return f"{self.queue_prefix}.{kind}"
+    def queue(self, kind: QueueKind, host: str | None = None) -> str:
+        """The queue's name on this broker; what only one host can do has a queue that only its workers listen to."""
+        return f"{self.queue_prefix}.{kind}" if host is None else f"{self.queue_prefix}.{kind}.at.{host}"
+
+    def host_queue(self, kind: QueueKind, host: str) -> Queue:
+        """The queue of one host, as kombu declares it: by whoever sends to it or listens first."""
+        name = self.queue(kind, host)
+        return Queue(name, Exchange(self.queue_prefix, type="direct"), routing_key=name)
 
     def queues(self) -> list[Queue]:
         """Every queue, as kombu declares it."""
@@ -55,8 +62,8 @@ class Broker:
         """Celery's settings for reaching this broker, the same for senders and receivers."""
         return {
             "broker_url": self.url,
-            "broker_transport_options": self.transport_options,
-            "broker_connection_timeout": 4.0,
+            "broker_transport_options": self.transport_options,  # see below, one by one
+            "broker_connection_timeout": 4.0,  # seconds; Celery's own, which the relay rests on
             "broker_connection_retry_on_startup": True,  # a broker that starts after us is no error
             "broker_connection_max_retries": None,  # for ever: PostgreSQL keeps what is to be sent meanwhile
             "broker_heartbeat": 30,  # seconds; RabbitMQ only. 120 leaves a dead peer unnoticed for four minutes

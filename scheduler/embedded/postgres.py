@@ -72,7 +72,7 @@ class EmbeddedPostgres:
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         self.server = Child(
             name="postgres",
-            command=[str(_binary("postgres")), "-D", str(self.directory), *settings],
+            command=[str(pg_binary("postgres")), "-D", str(self.directory), *settings],
             log=self.log,
             user=user,
             parent_death=signal.SIGINT,  # a fast shutdown: sessions are cut, nothing needs recovery
@@ -194,7 +194,7 @@ class EmbeddedPostgres:
         address = () if program == "initdb" else ("-h", str(self.socket_directory), "-U", _SUPERUSER, "-d", "postgres")
         try:
             done = subprocess.run(
-                [str(_binary(program)), *address, *arguments],
+                [str(pg_binary(program)), *address, *arguments],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -234,5 +234,6 @@ def _bin_dir() -> Path:
     return found[-1]
 
 
-def _binary(name: str) -> Path:
+def pg_binary(name: str) -> Path:
+    """A program of the embedded PostgreSQL, such as pg_dump, for a backup by hand."""
     return _bin_dir() / name

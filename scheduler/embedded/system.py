@@ -24,6 +24,7 @@ from scheduler.embedded.lock import DirectoryLock
 from scheduler.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresFailed
 from scheduler.embedded.process import Child
 from scheduler.embedded.supervisor import Supervisor
+from scheduler.services.vault import new_key
 from scheduler.settings import Settings
 
 _API_START_S = 60.0
@@ -99,6 +100,8 @@ class EmbeddedSystem:
             changes["database_url"] = self._postgres.url()
         self.settings = self._given.model_copy(update=changes)
         self._migrate()
+        if self.settings.secrets_key_file is None and not self.settings.secrets_key_path.exists():
+            new_key(self.settings.secrets_key_path)
         self.api_key, self.key_is_new = api_key_of(self.database_url, self._directory / "api_key")
         environment = self.settings.environment() | {"PYTHONUNBUFFERED": "1"}
         self._offer_host(environment)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from predictor.workload import InferenceWorkload
+from predictor.workload import InferenceWorkload, TrainingWorkload
 from scheduler.domain.errors import InvalidSpec
 from scheduler.domain.offers import Offer
 from scheduler.domain.stock import Inventory, inventory_of
-from scheduler.economics.api_prices import of_model, read_api_prices
+from scheduler.economics.api_price_list import PriceList
+from scheduler.economics.api_prices import ApiPrice, of_model
 from scheduler.economics.crossover import Crossover, CurvePoint, cross, curve
 from scheduler.economics.moves import Move, moves
-from scheduler.economics.spec import CrossoverSpec, TokensSpec, workload_of
+from scheduler.economics.spec import CrossoverSpec, TokensSpec, TrainingRunSpec, training_workload_of, workload_of
 from scheduler.economics.tokens import TokenCost, TokenCosts, token_costs
+from scheduler.economics.training_run import TrainingRuns, training_runs
 from scheduler.services.knowledge import Knowledge
 from scheduler.services.outlook import read_inventory
 from scheduler.storage.engine import Engine
@@ -57,6 +59,7 @@ class CrossoverReport:
     """The one that the curve and the moves are about."""
     curve: tuple[CurvePoint, ...]
     moves: tuple[Move, ...]
+    price_list: PriceList
     model_version: str
 
 
@@ -72,14 +75,8 @@ def compare_apis_on(listed: Sequence[Offer], knowledge: Knowledge, spec: Crossov
 
 def _compare(knowledge: Knowledge, spec: CrossoverSpec, inventory: Inventory) -> CrossoverReport:
     workload = workload_of(spec, knowledge.models)
-    apis = of_model(read_api_prices(), workload.architecture, knowledge.models)
-    wanted = [api for api in apis if spec.api_provider in (None, api.provider)]
-    if not wanted:
-        known = ", ".join(sorted({api.provider for api in apis})) or "none"
-        raise InvalidSpec(
-            f"no price per token of {workload.architecture.id} is known"
-            + (f" at {spec.api_provider}; known providers: {known}" if spec.api_provider else "")
-        )
+    price_list = spec.price_list(knowledge.models)
+    wanted = apis_of(workload, knowledge, price_list, spec.api_provider)
 
     def price(asked: InferenceWorkload, stock: Inventory) -> TokenCosts:
         return token_costs(asked, spec.constraints, spec.limits, stock, knowledge.gpus, knowledge.predictor)
@@ -99,8 +96,24 @@ def _compare(knowledge: Knowledge, spec: CrossoverSpec, inventory: Inventory) ->
         chosen=chosen,
         curve=tuple(_curve(costs, chosen, spec.max_utilisation)) if chosen else (),
         moves=tuple(_moves(chosen, workload, price)) if chosen else (),
+        price_list=price_list,
         model_version=knowledge.predictor.version,
     )
+
+
+def apis_of(
+    workload: InferenceWorkload, knowledge: Knowledge, price_list: PriceList, provider: str | None
+) -> list[ApiPrice]:
+    """Those who serve the model, or that provider's; InvalidSpec where there is none."""
+    apis = of_model(price_list.prices, workload.architecture, knowledge.models)
+    wanted = [api for api in apis if provider in (None, api.provider)]
+    if not wanted:
+        known = ", ".join(sorted({api.provider for api in apis})) or "none"
+        raise InvalidSpec(
+            f"no price per token of {workload.architecture.id} is known"
+            + (f" at {provider}; known providers: {known}" if provider else "")
+        )
+    return wanted
 
 
 def _curve(costs: Sequence[TokenCost], chosen: Crossover, most: float) -> list[CurvePoint]:
@@ -120,3 +133,29 @@ def _moves(
         return next(same, None)
 
     return moves(cost, workload, chosen.api, serve)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRunReport:
+    """A training run as asked, and what it costs everywhere."""
+
+    spec: TrainingRunSpec
+    workload: TrainingWorkload
+    found: TrainingRuns
+    model_version: str
+
+
+def price_training_run(engine: Engine, knowledge: Knowledge, spec: TrainingRunSpec) -> TrainingRunReport:
+    """Price a training run on the inventory in the database."""
+    return _price_run(knowledge, spec, read_inventory(engine, knowledge)[0])
+
+
+def price_training_run_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TrainingRunSpec) -> TrainingRunReport:
+    """Price a training run on offers that are at hand."""
+    return _price_run(knowledge, spec, inventory_of(listed))
+
+
+def _price_run(knowledge: Knowledge, spec: TrainingRunSpec, inventory: Inventory) -> TrainingRunReport:
+    workload = training_workload_of(spec, knowledge.models)
+    found = training_runs(workload, spec.constraints, spec.terms, inventory, knowledge.gpus, knowledge.predictor)
+    return TrainingRunReport(spec=spec, workload=workload, found=found, model_version=knowledge.predictor.version)

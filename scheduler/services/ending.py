@@ -10,11 +10,12 @@ from uuid import UUID
 from scheduler.dispatch import NOTIFY, PLACE_WAITING, QUEUE_OF
 from scheduler.domain.attempt import AttemptResult
 from scheduler.domain.money import usd_to_micros
-from scheduler.domain.settlement import bill, settle
+from scheduler.domain.settlement import Bill, bill, settle
 from scheduler.domain.spec import Constraints
 from scheduler.domain.states import FINAL_JOB_STATES, AttemptState, JobState
 from scheduler.domain.teaching import observation_body
-from scheduler.storage import attempts, events, jobs, observations, outbox, reservations
+from scheduler.services import pools, shared_machines
+from scheduler.storage import attempts, cards, events, jobs, machines, observations, outbox, reservations
 from scheduler.storage.attempts import LockedAttempt
 from scheduler.storage.engine import Session
 from scheduler.storage.views import JobView
@@ -36,15 +37,18 @@ def end_attempt(
     attempt = attempts.lock(session, attempt_id)
     if attempt.view.state is AttemptState.ENDED or lease_token not in (None, attempt.lease_token):
         return False
-    closed = bill(
-        _used_s(attempt, result, now),
-        gpu_count=attempt.view.gpu_count,
-        micros_per_gpu_hour=attempt.view.micros_per_gpu_hour,
-        billing_increment_s=attempt.billing_increment_s,
-        minimum_s=attempt.minimum_s,
-    )
-    attempts.end(session, attempt_id, result, bill=closed, now=now)
-    reservations.release(session, attempt_id, now)
+    card_id, card, holder, shared = attempt.view.card_id, None, None, False
+    if card_id is not None:
+        card = shared_machines.leave(session, cards.lock(session, card_id), attempt_id, result, now)
+        holder = cards.next_holder(session, card_id, but=attempt_id)
+        shared = cards.had_company(session, card_id, attempt_id, since=attempt.view.reserved_at)
+    reservations.release(session, attempt_id, now, heir=holder)
+    if card is not None:
+        used_s = _used_s(attempt, result, now)
+        closed = shared_machines.close(session, card, attempt, job.id, result, used_s=used_s, holder=holder, now=now)
+    else:
+        closed = _close(session, job, attempt, result, now)
+    attempts.end(session, attempt_id, result, bill=closed, now=now, shared=shared)
     spent = job.spent_micros + closed.cost_micros
     settled = settle(
         result.outcome,
@@ -65,7 +69,7 @@ def end_attempt(
         attempt_id=attempt_id, spent_micros=spent, simulated=job.simulated or result.simulated,
         next_decision_at=now if settled.job_state is JobState.QUEUED else None,
     )  # fmt: skip
-    _teach(session, job, attempt, result, now)
+    _teach(session, job, attempt, result, now, shared=shared)
     _ring(session, moved, now)
     return True
 
@@ -83,6 +87,21 @@ def _ring(session: Session, job: JobView, now: datetime) -> None:
         outbox.ring(session, PLACE_WAITING, QUEUE_OF[PLACE_WAITING])
 
 
+def _close(session: Session, job: JobView, attempt: LockedAttempt, result: AttemptResult, now: datetime) -> Bill:
+    """What the attempt costs, booked on its machine; one from before machines were kept has its own bill."""
+    used_s = _used_s(attempt, result, now)
+    machine = machines.lock_of_attempt(session, attempt.view.id)
+    if machine is not None:
+        return pools.let_go(session, machine, job.id, result, used_s=used_s, now=now)
+    return bill(
+        used_s,
+        gpu_count=attempt.view.gpu_count,
+        micros_per_gpu_hour=attempt.view.micros_per_gpu_hour,
+        billing_increment_s=attempt.billing_increment_s,
+        minimum_s=attempt.minimum_s,
+    )
+
+
 def _used_s(attempt: LockedAttempt, result: AttemptResult, now: datetime) -> float:
     """Seconds the machine was held: as the backend says, else the wall clock since the claim."""
     if result.used_s is not None:
@@ -97,11 +116,13 @@ def _budget(spec: Mapping[str, Any]) -> int | None:
     return None if limit is None else usd_to_micros(limit)
 
 
-def _teach(session: Session, job: JobView, attempt: LockedAttempt, result: AttemptResult, now: datetime) -> None:
+def _teach(
+    session: Session, job: JobView, attempt: LockedAttempt, result: AttemptResult, now: datetime, *, shared: bool
+) -> None:
     view = attempt.view
     body = observation_body(
         view.id, result, workload=job.spec["workload"], gpu_type=view.gpu_type, layout=view.layout,
-        has_device_memory=view.forecast.get("usable_vram_gib") is not None,
+        has_device_memory=view.forecast.get("usable_vram_gib") is not None, shared=shared,
     )  # fmt: skip
     if body is not None:
         observations.add(session, tenant_id=job.tenant_id, body=body, attempt_id=view.id, now=now)

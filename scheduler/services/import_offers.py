@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -13,19 +14,24 @@ from uuid import UUID
 import structlog
 
 from predictor.facts import datasets_dir
-from predictor.hardware import load_gpu_types
+from predictor.hardware import GpuCatalogue, load_gpu_types
 from scheduler.domain.catalogues import Given, PriceList, read_price_list
 from scheduler.domain.habits import read_habits
 from scheduler.domain.offers import Offer
 from scheduler.domain.price_checks import Ask, Bands, Suspicion, doubt
 from scheduler.domain.price_file import read_lines
 from scheduler.domain.price_line import PriceKey, PriceLine, offer_of
+from scheduler.exports.names import Engine as RentalEngine
+from scheduler.exports.names import nameable, sellers
 from scheduler.services.seed import PRICES, SIMULATED
 from scheduler.storage import offers, prices, quarantine
 from scheduler.storage.engine import Engine, Session, reading, transaction
 from scheduler.storage.ids import new_id
 
 log = structlog.get_logger(__name__)
+
+DSTACK = "dstack"
+"""The backend that rents what it is told to, where its engine sells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +54,44 @@ def import_price_file(
     engine: Engine,
     path: Path,
     *,
-    backend: str = SIMULATED,
+    backend: str | None = None,
     provider: str | None = None,
     price_date: date | None = None,
 ) -> Imported:
     """Store the offers of a price list, all or none; InvalidOffer names the first line that cannot be read.
 
     An offer that is known already takes the new price; what is held of it stays held. `provider` and `price_date`
-    are for catalogues that do not say them.
+    are for catalogues that do not say them. `backend` is what runs the jobs that are placed there; without it an offer
+    keeps the one that it has, and a new one is simulated.
     """
     gpus, habits = load_gpu_types(), read_habits()
     shipped = _shipped()
     places = {(line.provider, line.region): (line.country, line.jurisdiction) for line in shipped}
     price_list = read_price_list(path, gpus, Given(provider=provider, price_date=price_date, places=places))
-    made = [offer_of(line, habits, backend=backend, offer_id=new_id()) for line in price_list.lines]
+    if backend == DSTACK:
+        price_list = _rentable(price_list, gpus)
     bands = Bands(((line.gpu_type, Ask(line.on_demand_micros, line.spot_micros)) for line in shipped), gpus)
     with transaction(engine) as session:
+        runs_on = {} if backend is not None else offers.backends(session)
+        made = [
+            offer_of(line, habits, backend=backend or runs_on.get(line.key, SIMULATED), offer_id=new_id())
+            for line in price_list.lines
+        ]
         return _store(session, price_list, made, bands, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _rentable(price_list: PriceList, gpus: GpuCatalogue) -> PriceList:
+    """What of a price list dstack can rent; the rest is counted by reason."""
+    known, cards = sellers(RentalEngine.DSTACK), nameable(RentalEngine.DSTACK)
+    kept, skipped = [], Counter(price_list.skipped)
+    for line in price_list.lines:
+        if line.provider not in known:
+            skipped[f"dstack rents nothing from {line.provider}"] += 1
+        elif gpus.variants(line.gpu_type)[0].name not in cards:
+            skipped[f"what dstack calls {line.gpu_type} is not known"] += 1
+        else:
+            kept.append(line)
+    return replace(price_list, lines=tuple(kept), skipped=dict(skipped))
 
 
 def _store(session: Session, price_list: PriceList, made: Sequence[Offer], bands: Bands, sha256: str) -> Imported:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from scheduler.domain.states import JobState
+from scheduler.domain.states import FINAL_JOB_STATES, JobState
 from scheduler.storage import attempts, decisions, events, jobs, logs
-from scheduler.storage.engine import Engine, reading
+from scheduler.storage.engine import Engine, at_once, reading
 from scheduler.storage.views import AttemptView, DecisionView, EventView, JobView, LogView
 
 
@@ -58,3 +59,22 @@ def read_logs(engine: Engine, tenant_id: UUID, job_id: UUID, *, after: int = 0, 
     with reading(engine) as session:
         jobs.get(session, tenant_id, job_id)
         return logs.of_job(session, tenant_id, job_id, after=after, limit=limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job has come, as far as its followers care."""
+
+    ended: bool
+    last_log_id: int
+    """0 where it has printed nothing."""
+
+
+def progress_of(engine: Engine, job_ids: Sequence[UUID]) -> dict[UUID, Progress]:
+    """The progress of many jobs at one moment; of those that are there. Whose they are is the caller's to know."""
+    with at_once(engine) as session:
+        found = logs.last_of_jobs(session, job_ids)
+    return {
+        job_id: Progress(ended=JobState(state) in FINAL_JOB_STATES, last_log_id=last or 0)
+        for job_id, state, last in found
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,9 @@ from predictor.forecast import Forecast, Question
 from predictor.hardware import GpuCatalogue, load_gpu_types
 from predictor.telemetry import Observation
 from predictor.workloads.spec import ModelSource
+from scheduler.domain.offers import BESIDE, FILES
 from scheduler.services.memory import Memory
+from scheduler.settings import Settings
 
 
 class Predictor(Protocol):
@@ -43,9 +45,19 @@ class Knowledge:
     predictor: Predictor
     gpus: GpuCatalogue
     models: ModelSource
+    beside: Mapping[str, frozenset[str]] = field(default_factory=lambda: BESIDE)
+    """What some backends carry out of a run beside its command, as the installation is set up."""
     memory: Memory = field(default_factory=Memory)
 
 
-def know(predictor: Predictor) -> Knowledge:
-    """A predictor with the facts that ship with Pythia."""
-    return Knowledge(predictor=predictor, gpus=load_gpu_types(), models=load_models())
+def know(predictor: Predictor, settings: Settings | None = None) -> Knowledge:
+    """A predictor with the facts that ship with Pythia, and with what an installation says of its backends."""
+    beside = BESIDE if settings is None else beside_of(settings)
+    return Knowledge(predictor=predictor, gpus=load_gpu_types(), models=load_models(), beside=beside)
+
+
+def beside_of(settings: Settings) -> Mapping[str, frozenset[str]]:
+    """Files are moved on a cluster where there is an image that can."""
+    if settings.kubernetes_staging_image is None:
+        return BESIDE
+    return {**BESIDE, "kubernetes": BESIDE["kubernetes"] | FILES}

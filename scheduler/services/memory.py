@@ -23,7 +23,7 @@ from scheduler.domain.foresight import Foresight
 from scheduler.domain.offers import Offer
 from scheduler.domain.stock import Group, Inventory, Stock, inventory_of
 from scheduler.services.kept import Kept
-from scheduler.storage.views import CandidateView, DecisionView
+from scheduler.storage.views import DecisionView, Listed
 
 MOST_QUESTIONS = 150_000
 """Questions whose boards and forecasts are kept, some 1.5 kB each; a plan asks about 500."""
@@ -42,9 +42,6 @@ class Decided:
     """Whether an equal one will be answered with this."""
 
 
-Candidates = tuple[CandidateView, ...]
-
-
 class Memory:
     """Threads share it."""
 
@@ -54,10 +51,8 @@ class Memory:
         self._proposals: Kept[Proposals] = Kept(most_questions)
         self.decided: Kept[Decided] = Kept(most_decisions)
         """By everything that a decision depends on."""
-        self.stored: Kept[tuple[Candidates, UUID]] = Kept(most_decisions)
+        self.stored: Kept[tuple[Listed, UUID]] = Kept(most_decisions)
         """The decision of a tenant's whose candidates these are in the database."""
-        self.shown: Kept[tuple[Candidates, bytes | None]] = Kept(most_decisions)
-        """The candidates of those decisions, as they are sent, once they were."""
         self._stock: tuple[Hashable, Stock, dict[str, int]] | None = None
         self._counting = threading.Lock()
         self.hits = 0
@@ -119,11 +114,6 @@ class Memory:
         """Keep a board's forecasts."""
         # the board is kept with them: its id is nobody else's as long as it is
         self._foresights.put(id(board), (board, foresight, model_version), len(board.questions))
-
-    def keep(self, key: Hashable, decided: Decided) -> None:
-        """Answer the next jobs that this decision follows from with it."""
-        self.decided.put(key, decided)
-        self.shown.put(id(decided.view.candidates), (decided.view.candidates, None))
 
     def count(self, known: bool) -> None:
         """Count a decision by whether its forecasts were known."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -16,15 +17,17 @@ from predictor.workloads.spec import CustomSpec, resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.foresight import Foresight, foresee
 from scheduler.domain.offers import Offer
-from scheduler.domain.spec import JobSpec
+from scheduler.domain.spec import JobSpec, demands_of
 from scheduler.domain.stock import Inventory, inventory_of
 from scheduler.services.knowledge import Knowledge
-from scheduler.storage import observations, offers
+from scheduler.storage import cards, machines, observations, offers
 from scheduler.storage.engine import Engine, at_once, reading
 
 log = structlog.get_logger(__name__)
 
-JUDGING = {"deadline", "min_deadline_probability", "max_cost_usd", "max_runtime_s", "min_fit_probability"}
+JUDGING = {"deadline", "min_deadline_probability", "max_cost_usd", "max_runtime_s", "max_runtime_over_p90",
+    "min_fit_probability", "share_card",
+}  # fmt: skip
 """Constraints that rule out candidates, once forecast, and no offer."""
 
 REMEMBERED = 200
@@ -43,24 +46,45 @@ class Prospect:
     """What is remembered of a custom kind."""
     inventory_version: int | None
     """Which inventory it was; None for one that is not kept in a database."""
+    tenant_id: UUID | None = None
+    """Whose job it is; None where nobody asked for anybody."""
+
+    def on(self, inventory: Inventory) -> Prospect:
+        """The same on what is held of the same stock at another time."""
+        return replace(self, proposals=self.proposals.on(inventory))
 
 
-def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID) -> Prospect:
+def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID, *, now: datetime) -> Prospect:
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
-    inventory, version = read_inventory(engine, knowledge)
+    inventory, version = read_inventory(engine, knowledge, tenant_id, now=now)
     return look_at_inventory(engine, knowledge, spec, tenant_id, inventory, version)
 
 
-def read_inventory(engine: Engine, knowledge: Knowledge) -> tuple[Inventory, int]:
-    """What is sold and held now, and its version; read as a whole only where the version is another."""
+def read_inventory(
+    engine: Engine, knowledge: Knowledge, tenant_id: UUID | None = None, *, now: datetime | None = None
+) -> tuple[Inventory, int]:
+    """What is sold and held now, what a tenant keeps warm of it and which cards it could share, and its version.
+
+    Offers are read as a whole only where the version is another.
+    """
     with at_once(engine) as session:
-        version, held = offers.glance(session)
+        version, held, shares = offers.glance(session, tenant_id)
+        kept = {} if tenant_id is None else machines.warm(session, tenant_id)
+        joinable = cards.joinable_of(session, tenant_id, now) if shares and tenant_id and now else ()
     known = knowledge.memory.inventory((engine, version), held)
-    if known is not None:
-        return known, version
-    with reading(engine) as session:
-        version, _ = offers.glance(session)
-        return knowledge.memory.take_stock((engine, version), offers.enabled(session)), version
+    if known is None:
+        with reading(engine) as session:
+            version, _, _ = offers.glance(session)
+            known = knowledge.memory.take_stock((engine, version), offers.enabled(session))
+    if kept or shares:
+        known = replace(known, warm=kept, shares=shares, cards=joinable)
+    return known, version
+
+
+def with_cards_of_now(engine: Engine, prospect: Prospect, tenant_id: UUID, *, now: datetime) -> Prospect:
+    """The same prospect with the cards that the tenant's jobs could join by now."""
+    with at_once(engine) as session:
+        return prospect.on(replace(prospect.proposals.inventory, cards=cards.joinable_of(session, tenant_id, now)))
 
 
 def look_at_inventory(
@@ -71,7 +95,8 @@ def look_at_inventory(
     if isinstance(spec.workload, CustomSpec):
         with reading(engine) as session:
             past = observations.recent_of_kind(session, tenant_id, spec.workload.kind, limit=REMEMBERED)
-    return look_at_offers(knowledge, spec, inventory, readable(past, knowledge), inventory_version=version)
+    found = look_at_offers(knowledge, spec, inventory, readable(past, knowledge), inventory_version=version)
+    return replace(found, tenant_id=tenant_id)
 
 
 def look_at_offers(
@@ -105,11 +130,19 @@ def _propose(knowledge: Knowledge, spec: JobSpec, inventory: Inventory) -> Propo
     def propose() -> Proposals:
         workload = resolve(spec.workload, knowledge.models, Software())
         lay_out = knowledge.memory.lay_out(workload_key)
-        return enumerate_candidates(spec.constraints, workload, inventory, knowledge.gpus, lay_out)
+        return enumerate_candidates(
+            spec.constraints,
+            workload,
+            inventory,
+            knowledge.gpus,
+            lay_out,
+            demands=demands_of(spec),
+            beside=knowledge.beside,
+        )
 
     # what only judges forecasts makes no difference to what is forecast
     constraints_key = spec.constraints.model_dump_json(exclude=JUDGING)
-    return knowledge.memory.proposals((workload_key, constraints_key), inventory, propose)
+    return knowledge.memory.proposals((workload_key, constraints_key, demands_of(spec)), inventory, propose)
 
 
 def _foresee(knowledge: Knowledge, proposals: Proposals, history: Sequence[Observation]) -> tuple[Foresight, str]:

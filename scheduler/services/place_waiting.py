@@ -1,36 +1,33 @@
 """Decide again for the jobs that wait: capacity has returned, or an attempt ended and may be tried again.
 
-A round weighs a batch of waiting jobs together (`domain/queue_round`) and then carries out one after the other, in
-the order of standing. What it weighed may have changed by then; each transaction looks again.
+A round weighs a batch of waiting jobs together (`domain/queue_round`), those that are alike by one look, and then
+carries out one after the other, in the order of standing. What it weighed may have changed by then; each transaction
+looks again. Those that go on waiting are noted together.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from predictor.errors import PythiaError
-from predictor.layout import Layout, parse_layout
 from scheduler.domain.backfill import Release, Shelf
 from scheduler.domain.fair_share import Tenancy, in_standing_order
-from scheduler.domain.fit import Tried
-from scheduler.domain.placement import find_options
-from scheduler.domain.queue_round import Arrangement, Waiting, arrange, record
+from scheduler.domain.queue_round import Arrangement, arrange, record
 from scheduler.domain.room import Room
-from scheduler.domain.spec import JobSpec, Objective
-from scheduler.domain.states import JobState, Outcome
+from scheduler.domain.states import JobState
 from scheduler.services.knowledge import Knowledge
-from scheduler.services.outlook import Prospect, look_ahead
 from scheduler.services.placing import Turn, place
-from scheduler.services.standing import rest_of
-from scheduler.storage import attempts, jobs, offers, queue, tenants
+from scheduler.services.standing import coming_back
+from scheduler.services.waiting_on import WaitsOn, wait_on
+from scheduler.services.weighing import Entry, Weighing
+from scheduler.storage import jobs, offers, queue, tenants
 from scheduler.storage.engine import Engine, Session, reading, transaction
-from scheduler.storage.views import AttemptView, JobView
+from scheduler.storage.views import JobView
 
 log = structlog.get_logger(__name__)
 
@@ -44,17 +41,6 @@ SOLVE_S = 1.0
 """For the assignment of a round; a batch takes a few hundredths."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """A job of the round with everything that deciding it takes."""
-
-    job: JobView
-    spec: JobSpec
-    prospect: Prospect
-    tried: tuple[Tried, ...]
-    waiting: Waiting
-
-
 def place_waiting(engine: Engine, knowledge: Knowledge, *, now: datetime, limit: int = BATCH) -> int:
     """Decide for the most urgent waiting jobs that are due; how many were placed."""
     with transaction(engine) as session:
@@ -62,75 +48,62 @@ def place_waiting(engine: Engine, knowledge: Knowledge, *, now: datetime, limit:
     if not due:
         return 0
     with reading(engine) as session:
-        found = [job for job_id in due if (job := jobs.find(session, job_id)) is not None]
+        found = jobs.find_all(session, due)
         standings = tenants.standings(session, list({job.tenant_id for job in found}), now)
-    entries = {job.id: entry for job in found if (entry := _enter(engine, knowledge, job, standings, now)) is not None}
+    weighing = Weighing(engine=engine, knowledge=knowledge, standings=standings, now=now)
+    entries = {job.id: entry for job in found if (entry := weighing.enter(job)) is not None}
     order = in_standing_order([entry.waiting for entry in entries.values()], standings)
     with reading(engine) as session:
         shelves = _shelves(session, now)
+        waited = queue.those_in(session, list(entries))
     began = time.perf_counter()
     headroom = {tenant: standing.headroom for tenant, standing in standings.items()}
     arrangement = arrange(order, shelves, headroom, seconds=SOLVE_S)
     about = record(arrangement, len(order), time.perf_counter() - began)
     log.info("weighed the waiting jobs", **about)
-    return sum(
-        _carry_out(engine, entries[waiting.job_id], arrangement, about, frozenset(entries), standings, now)
-        for waiting in order
+    beside, use = frozenset(entries), {tenant: standing.use for tenant, standing in standings.items()}
+    placed = 0
+    on: list[WaitsOn] = []
+    for waiting in order:
+        entry, held = entries[waiting.job_id], arrangement.held_for(waiting.job_id)
+        room = _room(entry, arrangement, standings)
+        waits = waiting.job_id not in arrangement.starts and bool(waiting.options)
+        again = weighing.wait(entry, room) if waits and waiting.job_id in waited else None
+        if again is not None:
+            on.append(WaitsOn(job=entry.job, decision=again, reserved=held))
+            continue
+        turn = Turn(
+            # one without any option is refused, or waits for its quota: `place` finds out which
+            assignment=about, reserved=held, beside=beside, waits=waits, use=use,
+        )  # fmt: skip
+        placed += _carry_out(engine, entry, room, turn, now)
+    if on:
+        wait_on(engine, on, now=now, held_until=now + timedelta(seconds=HOLD_S))
+    return placed
+
+
+def _room(entry: Entry, arrangement: Arrangement, standings: Mapping[UUID, Tenancy]) -> Room:
+    given = arrangement.starts.get(entry.job.id)
+    return Room(
+        headroom=standings[entry.job.tenant_id].headroom,
+        kept={} if arrangement.held_for(entry.job.id) is not None else arrangement.kept,
+        assigned=None if given is None else (given.offer_id, given.gpu_count),
     )
 
 
-def _enter(
-    engine: Engine, knowledge: Knowledge, job: JobView, standings: Mapping[UUID, Tenancy], now: datetime
-) -> _Entry | None:
-    """Forecast a job; None for one that cannot be read, which must not keep the others waiting."""
-    try:
-        with reading(engine) as session:
-            tried = crashes(attempts.of_job(session, job.tenant_id, job.id))
-        spec = JobSpec.model_validate(job.spec)
-        prospect = look_ahead(engine, knowledge, spec, job.tenant_id)
-        options = find_options(
-            spec, prospect.proposals, prospect.forecasts, now=now, spent_micros=job.spent_micros, tried=tried,
-            room=Room(headroom=standings[job.tenant_id].headroom),
-        )  # fmt: skip
-    except PythiaError as error:
-        log.warning("could not decide for a waiting job", job_id=str(job.id), reason=str(error))
-        return None
-    waiting = Waiting(
-        job_id=job.id, tenant_id=job.tenant_id, priority=job.priority, options=options.ranked,
-        free_to_move=spec.objective is Objective.COST,
-    )  # fmt: skip
-    return _Entry(job=job, spec=spec, prospect=prospect, tried=tried, waiting=waiting)
-
-
-def _carry_out(
-    engine: Engine,
-    entry: _Entry,
-    arrangement: Arrangement,
-    about: Mapping[str, object],
-    beside: frozenset[UUID],
-    standings: Mapping[UUID, Tenancy],
-    now: datetime,
-) -> bool:
-    """Place a job as arranged, or let it wait on; whether it was placed."""
-    job_id, given = entry.job.id, arrangement.starts.get(entry.job.id)
-    held = arrangement.reserved if arrangement.reserved and arrangement.reserved.job_id == job_id else None
+def _carry_out(engine: Engine, entry: Entry, room: Room, turn: Turn, now: datetime) -> bool:
+    """Place a job as arranged, or let it wait; whether it was placed."""
+    job_id = entry.job.id
 
     def still_queued(session: Session) -> JobView | None:
         current = jobs.lock(session, job_id)
         unchanged = current is not None and current.state is JobState.QUEUED
         return current if unchanged else None
 
-    room = Room(
-        headroom=standings[entry.job.tenant_id].headroom,
-        kept={} if held is not None else arrangement.kept,
-        assigned=None if given is None else (given.offer_id, given.gpu_count),
-    )
-    # a job without any option is refused, or waits for its quota: `place` finds out which
-    waits = given is None and bool(entry.waiting.options)
     try:
         decided = place(
             engine, entry.spec, entry.prospect, still_queued, now=now, spent_micros=entry.job.spent_micros,
-            tried=entry.tried, room=room, turn=Turn(assignment=about, reserved=held, beside=beside, waits=waits),
+            tried=entry.tried, passed=entry.passed, room=room, turn=turn,
         )  # fmt: skip
     except PythiaError as error:
         log.warning("could not place a waiting job", job_id=str(job_id), reason=str(error))
@@ -141,27 +114,7 @@ def _carry_out(
 def _shelves(session: Session, now: datetime) -> dict[UUID, Shelf]:
     """What is free of each offer, and when the rest returns at p90."""
     shelves = {offer_id: Shelf(gpus) for offer_id, gpus in offers.free(session).items()}
-    for row in queue.running(session):
-        rest = rest_of(row, now)
-        if rest is not None and row.offer_id in shelves:
-            shelves[row.offer_id].releases.append(Release(rest.p90_s, row.gpu_count))
+    for back in coming_back(queue.running(session), now):
+        if back.offer_id in shelves:
+            shelves[back.offer_id].releases.append(Release(back.rest.p90_s, back.gpus))
     return shelves
-
-
-def crashes(made: Sequence[AttemptView]) -> tuple[Tried, ...]:
-    """Where a job has run out of memory, and what was expected of it there."""
-    return tuple(
-        Tried(
-            gpu_type=attempt.gpu_type,
-            layout=_layout(attempt),
-            usable_gib=attempt.forecast.get("usable_vram_gib"),
-            need_p50_gib=(attempt.forecast.get("peak_vram_gib") or {}).get("p50"),
-        )
-        for attempt in made
-        if attempt.outcome is Outcome.OUT_OF_MEMORY
-    )
-
-
-def _layout(attempt: AttemptView) -> Layout:
-    layout = parse_layout(attempt.layout)
-    return layout if isinstance(layout, Layout) else Layout(gpu_count=layout, data_parallel=layout)

@@ -18,9 +18,10 @@ from scheduler.domain.decision import Judged, Placement
 from scheduler.domain.spec import JobSpec
 from scheduler.domain.states import JobState
 from scheduler.services.memory import Decided, Memory
+from scheduler.services.seats import opens_card
 from scheduler.services.standing import Newcomer, in_the_way
 from scheduler.storage import placed, queue, reservations
-from scheduler.storage.engine import Engine, Session, transaction
+from scheduler.storage.engine import Engine, Session, retried, transaction
 from scheduler.storage.ids import made_at, new_id
 from scheduler.storage.placed import NewlyPlaced
 from scheduler.storage.views import DecisionView, JobView
@@ -36,6 +37,8 @@ class Draft:
     idempotency_key: str | None
     decided: Decided
     now: datetime
+    shares: bool = False
+    """Whether its tenant lets jobs share cards."""
 
 
 class _NotSoSimple(Exception):
@@ -69,12 +72,11 @@ def place_new(engine: Engine, memory: Memory, drafts: Sequence[Draft]) -> list[t
     made: list[_Made] = []
     for draft in drafts:
         decision = draft.decided.decision
-        if not isinstance(decision, Placement):
+        if not isinstance(decision, Placement) or decision.chosen.sharing is not None:
             return None
         made.append(_make(engine, memory, draft, decision.chosen, own))
     try:
-        with transaction(engine) as session:
-            _carry_out(session, made)
+        _carry_out(engine, made)
     except _NotSoSimple:
         for one in made:
             memory.stored.drop(one.shelf)  # it may be that those candidates are not there any more
@@ -85,7 +87,13 @@ def place_new(engine: Engine, memory: Memory, drafts: Sequence[Draft]) -> list[t
     return [(one.row.job, one.row.decision) for one in made]
 
 
-def _carry_out(session: Session, made: Sequence[_Made]) -> None:
+@retried
+def _carry_out(engine: Engine, made: Sequence[_Made]) -> None:
+    with transaction(engine) as session:
+        _store(session, made)
+
+
+def _store(session: Session, made: Sequence[_Made]) -> None:
     if not placed.add(session, [one.row for one in made], task=LAUNCH, queue=QUEUE_OF[LAUNCH]):
         raise _NotSoSimple
     wanted: Counter[UUID] = Counter()
@@ -126,7 +134,9 @@ def _make(engine: Engine, memory: Memory, draft: Draft, chosen: Judged, own: dic
         candidates_of=shared,
         attempt_id=new_id(),
         offer=chosen.offer,
+        micros_per_gpu_hour=chosen.micros_per_gpu_hour,
         forecast=chosen.forecast.to_json(),
         committed_micros=chosen.estimate.p90_micros,
+        opens_card=draft.shares and opens_card(spec, chosen),
     )
     return _Made(draft=draft, row=row, chosen=chosen, shelf=shelf)

@@ -39,7 +39,7 @@ class Plan:
 
 def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
     """Decide as a submission would, now."""
-    prospect = look_ahead(engine, knowledge, spec, tenant_id)
+    prospect = look_ahead(engine, knowledge, spec, tenant_id, now=now)
     return _plan(knowledge, spec, prospect, now, trained_on(engine, prospect.model_version))
 
 
@@ -58,7 +58,7 @@ def _plan(knowledge: Knowledge, spec: JobSpec, prospect: Prospect, now: datetime
     return Plan(
         decision=describe(decision, spec, prospect, now),
         fallback=fallback,
-        pareto=tuple(describe_candidate(rank, judged, proposals) for rank, judged in enumerate(front, start=1)),
+        pareto=tuple(describe_candidate(rank, judged, proposals, spec) for rank, judged in enumerate(front, start=1)),
         suggestions=suggest(knowledge, spec, prospect, decision, now=now),
         trained_on=observations,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from scheduler.domain.backfill import Release, Shelf, predicted_starts
 from scheduler.domain.fair_share import in_standing_order
-from scheduler.services.standing import rest_of
+from scheduler.services.standing import coming_back
 from scheduler.storage import offers, queue, tenants
 from scheduler.storage.engine import Engine, reading
 from scheduler.storage.queue import RunningRow, WaitingRow
@@ -66,8 +66,7 @@ def _starts(
     quantile: str, uses: str,
 ) -> dict[UUID, float]:  # fmt: skip
     shelves = {offer_id: Shelf(gpus) for offer_id, gpus in free.items()}
-    for row in running:
-        rest = rest_of(row, now)
-        if rest is not None and row.offer_id in shelves:
-            shelves[row.offer_id].releases.append(Release(getattr(rest, quantile), row.gpu_count))
+    for back in coming_back(running, now):
+        if back.offer_id in shelves:
+            shelves[back.offer_id].releases.append(Release(getattr(back.rest, quantile), back.gpus))
     return predicted_starts([(row.job_id, row.options) for row in ahead if row.wants], shelves, uses=uses)

@@ -16,6 +16,8 @@ from scheduler.storage.ids import new_id
 
 PRICES = "prices_2026_08.csv"
 LOCAL = "local"
+HERE = "here"
+"""The region of the one host that an installation began on."""
 SIMULATED = "simulated"
 
 
@@ -42,17 +44,22 @@ def seed_inventory(
     gpus = load_gpu_types()
     priced = shipped_offers()
     day = (today or date.today()).isoformat()  # noqa: DTZ011 - a date for people, of a price that is always zero
-    host = [_host_offer(CPU, host_slots, day)]
-    host.extend(_host_offer(gpus.get(found.gpu_type).name, found.count, day) for found in host_gpus)
+    host = [host_offer(CPU, host_slots, day)]
+    host.extend(host_offer(gpus.get(found.gpu_type).name, found.count, day) for found in host_gpus)
     with transaction(engine) as session:
         return offers.upsert(session, [*priced, *host])
 
 
-def _host_offer(gpu_type: str, count: int, day: str) -> Offer:
-    sold = (*(size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < count), count)
+def parts_of(count: int) -> tuple[int, ...]:
+    """GPU counts to offer of a machine that can be had in any part: those that layouts split work over, and all."""
+    return (*(size for size in (1, 2, 4, 8, 16, 32, 64, 128) if size < count), count)
+
+
+def host_offer(gpu_type: str, count: int, day: str, *, region: str = HERE) -> Offer:
+    """What is in a host, at no price; a host that has registered is a region of its own."""
     return Offer(
-        id=new_id(), provider=LOCAL, region="here", country=None, jurisdiction=None, provider_hq=None,
-        instance_type="this host", gpu_type=gpu_type, node_gpus=count, sold_gpus=sold, max_nodes=1,
+        id=new_id(), provider=LOCAL, region=region, country=None, jurisdiction=None, provider_hq=None,
+        instance_type="this host", gpu_type=gpu_type, node_gpus=count, sold_gpus=parts_of(count), max_nodes=1,
         capacity_gpus=count, on_demand_micros_per_gpu_hour=0, spot_micros_per_gpu_hour=None, price_date=day,
         billing_increment_s=1, minimum_s=0, provision_s=0.0, interconnect_gbps=None, tenancy="dedicated",
         backend=LOCAL, assumed=(), source="measured on this host",

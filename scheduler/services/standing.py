@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from scheduler.domain.backfill import Release, Reservation, Shelf, may_start
@@ -12,10 +14,11 @@ from scheduler.domain.offers import Offer
 from scheduler.domain.options import Option
 from scheduler.domain.remaining import Remaining, remaining
 from scheduler.domain.room import Kept
+from scheduler.domain.sharing import SWITCHING
 from scheduler.domain.stock import Inventory
 from scheduler.storage import queue, tenants
 from scheduler.storage.engine import Engine, Session, reading
-from scheduler.storage.queue import RunningRow, WaitingRow
+from scheduler.storage.queue import Ahead, RunningRow, WaitingRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,26 +31,40 @@ class Newcomer:
     use_p90_s: float
     beside: frozenset[UUID]
     """Jobs that it was weighed against already."""
+    use: Mapping[UUID, float] = field(default_factory=dict)
+    """What tenants have used of their shares, as far as that was asked lately: it takes a sum over days of use."""
 
 
 def in_the_way(session: Session, newcomer: Newcomer, offer: Offer, gpu_count: int, *, free: int, now: datetime) -> bool:
     """Whether a waiting job of higher standing could use the offer now, or has a reserved start there that would be
     delayed. `free` is what there was before the newcomer took anything; the offer's row is locked."""
-    others = queue.interested_in(session, offer.id, offer.gpu_type, priority=newcomer.priority, but=newcomer.job_id)
-    if not others:
+    rivals = queue.rivals_of(session, newcomer.priority)
+    if not rivals:
         return False
-    ahead = _ahead(session, newcomer, others, now)
-    if not ahead:
-        return False
+    ahead = _ahead(session, newcomer, rivals, now)
+    held = [
+        reservation for row in queue.reserved_starts(session, ahead, offer.id)
+        if (reservation := _held(row, offer.id, now)) is not None
+    ]  # fmt: skip
+    # without a reserved start one of them is enough: thousands may wait, and the offer is locked
+    others = queue.could_use(
+        session, ahead, offer.id, offer.gpu_type, free=free, but=newcomer.beside, limit=None if held else 1
+    )
+    if not held:
+        return bool(others)
     shelf = Shelf(free, [
-        Release(rest.p90_s, row.gpu_count)
-        for row in queue.running(session, [offer.id]) if (rest := rest_of(row, now)) is not None
+        Release(back.rest.p90_s, back.gpus) for back in coming_back(queue.running(session, [offer.id]), now)
     ])  # fmt: skip
-    held = [reservation for row in ahead if (reservation := _held(row, offer.id, now)) is not None]
     mine = Option(offer.id, offer.gpu_type, gpu_count, 0, 0, newcomer.use_p90_s, newcomer.use_p90_s)
     if not all(may_start(mine, shelf, reservation) for reservation in held):
         return True
-    return any(_could_start(row, offer, shelf, held) for row in ahead if row.job_id not in newcomer.beside)
+    return any(_could_start(row, offer, shelf, held) for row in others)
+
+
+def holds_a_start(session: Session, newcomer: Newcomer, offer_id: UUID, *, now: datetime) -> bool:
+    """Whether a start is held on an offer for a waiting job of higher standing."""
+    rivals = queue.rivals_of(session, newcomer.priority)
+    return bool(rivals) and bool(queue.reserved_starts(session, _ahead(session, newcomer, rivals, now), offer_id))
 
 
 def _could_start(row: WaitingRow, offer: Offer, shelf: Shelf, held: Sequence[Reservation]) -> bool:
@@ -65,30 +82,36 @@ def left_by_others(
 ) -> tuple[set[UUID], dict[UUID, Kept]]:
     """Offers that somebody ahead could use now, and what reserved starts leave of others until they come."""
     with reading(engine) as session:
-        others = queue.of_priority(session, priority=newcomer.priority, but=newcomer.job_id)
-        ahead = [row for row in _ahead(session, newcomer, others, now) if row.job_id not in newcomer.beside]
-    free = inventory.free().tolist()
-    blocked: set[UUID] = set()
-    kept: dict[UUID, Kept] = {}
-    for row in ahead:
-        for offer, gpus in zip(inventory.stock.offers, free, strict=True):
-            fewest = row.fewest(offer.id, offer.gpu_type)
-            if fewest is not None and fewest <= gpus:
-                blocked.add(offer.id)
-        if row.reserved_offer_id is not None and row.reserved_start_at is not None:
-            starts_s = (row.reserved_start_at - now).total_seconds()
-            kept[row.reserved_offer_id] = Kept(2**31, starts_s)
+        ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
+        fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
+        held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
+    blocked = {
+        offer.id
+        for offer, gpus in zip(inventory.stock.offers, inventory.free().tolist(), strict=True)
+        if any(fewest.get(name, gpus + 1) <= gpus for name in (str(offer.id), offer.gpu_type))
+    }
+    kept = {
+        row.reserved_offer_id: Kept(2**31, (row.reserved_start_at - now).total_seconds())
+        for row in held
+        if row.reserved_offer_id is not None and row.reserved_start_at is not None
+    }
     return blocked, kept
 
 
-def _ahead(session: Session, newcomer: Newcomer, others: Sequence[WaitingRow], now: datetime) -> list[WaitingRow]:
+def _ahead(session: Session, newcomer: Newcomer, rivals: Mapping[UUID, bool], now: datetime) -> Ahead:
     """Those of higher standing: by priority, by what their tenant has used of its share, by who came first."""
-    concerned = {newcomer.tenant_id, *(row.tenant_id for row in others)}
+    concerned = {newcomer.tenant_id, *(tenant for tenant, level in rivals.items() if level)}
     use = dict.fromkeys(concerned, 0.0)
     if len(concerned) > 1:
-        use |= {tenant: standing.use for tenant, standing in tenants.standings(session, [*concerned], now).items()}
-    mine = (-newcomer.priority, use[newcomer.tenant_id], newcomer.job_id)
-    return [row for row in others if (-row.priority, use[row.tenant_id], row.job_id) < mine]
+        use |= newcomer.use
+        unknown = list(concerned - newcomer.use.keys())
+        use |= {tenant: standing.use for tenant, standing in tenants.standings(session, unknown, now).items()}
+    mine = use[newcomer.tenant_id]
+    return Ahead(
+        job_id=newcomer.job_id, priority=newcomer.priority,
+        tenants_before=tuple(tenant for tenant in concerned if use[tenant] < mine),
+        tenants_level=tuple(tenant for tenant in concerned if use[tenant] == mine),
+    )  # fmt: skip
 
 
 def _held(row: WaitingRow, offer_id: UUID, now: datetime) -> Reservation | None:
@@ -99,10 +122,43 @@ def _held(row: WaitingRow, offer_id: UUID, now: datetime) -> Reservation | None:
     return Reservation(job_id=row.job_id, option=option, start_s=start_s, spare=0)
 
 
-def rest_of(row: RunningRow, now: datetime) -> Remaining | None:
-    """How much longer something holds its GPUs; None where that was never known."""
+class Back(NamedTuple):
+    """GPUs of an offer that come back."""
+
+    offer_id: UUID
+    gpus: int
+    rest: Remaining
+
+
+def coming_back(rows: Sequence[RunningRow], now: datetime) -> list[Back]:
+    """When what runs gives its GPUs back, as far as that is known.
+
+    A card that several are on comes back with the last of them: after all the work that they have left, of which each
+    is taken to have had its share since it began.
+    """
+    alone = [(row, rest_of(row, now)) for row in rows if row.card_id is None]
+    found = [Back(row.offer_id, row.gpu_count, rest) for row, rest in alone if rest is not None]
+    shared: dict[UUID, list[RunningRow]] = defaultdict(list)
+    for row in rows:
+        if row.card_id is not None:
+            shared[row.card_id].append(row)
+    for there in shared.values():
+        longer = SWITCHING if len(there) > 1 else 1.0
+        pace = 1.0 / (longer * len(there))
+        rests = [rest for row in there if (rest := rest_of(row, now, pace=pace)) is not None]
+        if len(rests) == len(there):
+            rest = Remaining(*(longer * sum(quantiles) for quantiles in zip(*rests, strict=True)))
+            found.append(Back(there[0].offer_id, sum(row.gpu_count for row in there), rest))
+    return found
+
+
+def rest_of(row: RunningRow, now: datetime, *, pace: float = 1.0) -> Remaining | None:
+    """How much longer something holds its GPUs, if it goes on alone; None where that was never known.
+
+    `pace` is how much of them it has had so far.
+    """
     if row.runtime_s is None:
         return None
     before = row.startup_s + (0.0 if row.begun else row.provision_s)
     p10, p50, p90 = (before + run for run in row.runtime_s)
-    return remaining(p10, p50, p90, max(0.0, (now - row.since).total_seconds()))
+    return remaining(p10, p50, p90, pace * max(0.0, (now - row.since).total_seconds()))

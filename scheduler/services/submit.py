@@ -16,6 +16,7 @@ from scheduler.services.knowledge import Knowledge
 from scheduler.services.outlook import Prospect, look_ahead
 from scheduler.services.placing import place
 from scheduler.services.placing_new import Draft, place_new
+from scheduler.services.secrets import check_secrets
 from scheduler.storage import decisions, events, jobs
 from scheduler.storage.engine import Engine, Session, transaction
 from scheduler.storage.ids import new_id
@@ -46,19 +47,21 @@ def submit_job(
     before = replay(engine, tenant_id, idempotency_key, sha256)
     if before is not None:
         return before
-    prospect = look_ahead(engine, knowledge, spec, tenant_id)
+    check_secrets(engine, tenant_id, spec)
+    prospect = look_ahead(engine, knowledge, spec, tenant_id, now=now)
     draft = Draft(
         spec=spec, sha256=sha256, tenant_id=tenant_id, idempotency_key=idempotency_key, now=now,
-        decided=decide_first(knowledge, spec, prospect, now=now),
+        decided=decide_first(knowledge, spec, prospect, now=now), shares=prospect.proposals.inventory.shares,
     )  # fmt: skip
     made = place_new(engine, knowledge.memory, [draft])
     if made is not None:
         ((job, decision),) = made
         return Submitted(job=job, decision=decision, replayed=False)
-    return _step_by_step(engine, draft, prospect)
+    return submit_draft(engine, draft, prospect)
 
 
-def _step_by_step(engine: Engine, draft: Draft, prospect: Prospect) -> Submitted:
+def submit_draft(engine: Engine, draft: Draft, prospect: Prospect) -> Submitted:
+    """Store a job step by step with what was decided on it, or with what has to be decided now instead."""
     spec, tenant_id, now = draft.spec, draft.tenant_id, draft.now
 
     def add(session: Session) -> JobView | None:

@@ -27,7 +27,10 @@ class TenantAndUse:
 
 
 def add_tenant(engine: Engine, name: str, **quotas: Any) -> TenantView:
-    """Make a tenant: `share`, `max_gpus` and `max_micros_per_month` where given. Conflict where the name is taken."""
+    """Make a tenant: `share`, `max_gpus`, `max_micros_per_month` and `share_cards` where given.
+
+    Conflict where the name is taken.
+    """
     with transaction(engine) as session:
         made = tenants.add(session, name, **quotas)
     log.info("made a tenant", tenant_id=str(made.id), name=name)
@@ -43,7 +46,7 @@ def list_tenants(engine: Engine, *, now: datetime) -> list[TenantAndUse]:
 
 
 def change_tenant(engine: Engine, name: str, changes: Mapping[str, Any]) -> TenantView:
-    """Set share and quotas; None lifts a quota. NotFound where there is no such tenant."""
+    """Set share, quotas and `share_cards`; None lifts a quota. NotFound where there is no such tenant."""
     with transaction(engine) as session:
         tenant = tenants.find(session, name)
         changed = tenants.change(session, tenant.id, **changes)

@@ -13,15 +13,18 @@ class RecordingDispatcher:
     """Keeps what was sent."""
 
     sent: list[tuple[str, QueueKind, Arguments]] = field(default_factory=list)
+    hosts: list[str | None] = field(default_factory=list)
+    """Whose workers each was for."""
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
+    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
         """Keep one message."""
         self.sent.append((task, queue, arguments))
+        self.hosts.append(host)
 
 
 class BrokenDispatcher(RecordingDispatcher):
     """A broker that is away."""
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
+    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
         """Fail as a broker's client does."""
         raise ConnectionError("nobody listens")

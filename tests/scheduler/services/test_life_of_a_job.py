@@ -110,6 +110,37 @@ def test_a_failing_command_is_not_tried_again(installation: Installation) -> Non
     assert len(installation.attempts(job_id)) == 1
 
 
+def test_where_there_was_no_machine_a_job_goes_elsewhere_for_a_while(installation: Installation) -> None:
+    installation.sell(
+        make_offer("L40S", 0.5, provider="cheap"), make_offer("L40S", 0.6, provider="next"),
+        make_offer("H100-SXM", 3.0, capacity_gpus=0),
+    )  # fmt: skip
+    spec = make_spec(max_attempts=6, constraints={"gpu_count": 1, "providers": ["cheap", "next"]})
+    job_id = installation.submit(spec).job.id
+
+    def lost_at_once() -> str:
+        attempt_id = installation.attempts(job_id)[-1].id
+        work = attempts.claim(installation.engine, attempt_id, now=installation.now, lease_s=60)
+        assert work is not None
+        assert installation.finish(work, Outcome.LOST, reason="no machine", used_s=0.0)
+        assert installation.place_waiting() == 1
+        return installation.attempts(job_id)[-1].provider
+
+    assert installation.attempts(job_id)[-1].provider == "cheap"
+    assert lost_at_once() == "next"
+    assert lost_at_once() == "cheap", "there is nowhere else left"
+    installation.later(601)
+    assert lost_at_once() == "next", "what was so long ago says nothing"
+
+
+def test_a_job_that_was_lost_while_it_ran_says_nothing_of_what_is_to_be_had(installation: Installation) -> None:
+    installation.sell(make_offer("L40S", 0.5, provider="cheap"), make_offer("L40S", 0.6, provider="next"))
+    job_id = installation.submit(make_spec(constraints={"gpu_count": 1})).job.id
+    installation.finish(installation.run(job_id), Outcome.LOST, used_s=1.0)
+    assert installation.place_waiting() == 1
+    assert [one.provider for one in installation.attempts(job_id)] == ["cheap", "cheap"]
+
+
 def test_out_of_memory_is_placed_again_on_something_with_more_headroom(installation: Installation) -> None:
     installation.predictor.need_gib = 30.0
     installation.sell(make_offer("A100-40GB-SXM", 0.9), make_offer("H200-SXM", 5.0))
@@ -292,4 +323,5 @@ def test_custom_work_is_forecast_from_what_it_did_before(installation: Installat
         installation.finish(work, Outcome.COMPLETED, runtime_s=10.0, used_s=10.0)
     chosen = installation.submit(make_custom_spec(runtime_s=600.0)).decision.chosen
     assert chosen is not None
-    assert chosen.runtime_p50_s == pytest.approx(10.0)
+    assert chosen.forecast is not None
+    assert chosen.forecast["runtime_s"]["p50"] == pytest.approx(10.0)

@@ -69,6 +69,15 @@ def _scalar(engine: sa.Engine, query: str) -> int:
         return int(connection.execute(sa.text(query)).scalar_one())
 
 
+_MOST_AT_ONCE = """
+SELECT max(held) FROM (
+  SELECT count(*) AS held FROM reservations AS mine
+  JOIN reservations AS others ON others.reserved_at <= mine.reserved_at AND others.released_at > mine.reserved_at
+  GROUP BY mine.attempt_id
+) AS moments"""
+"""By the clocks of those who took and gave back, which run a little ahead of their commits."""
+
+
 def test_three_gpus_are_never_held_four_times(database_url: str) -> None:
     engine = make_engine(database_url)
     # three offers of one GPU: submitters race for each of them and fall through to the next
@@ -81,19 +90,14 @@ def test_three_gpus_are_never_held_four_times(database_url: str) -> None:
     for submitter in submitters:
         submitter.start()
     begin.set()
-    seen: list[int] = []
-    watch = sa.text("SELECT max(reserved_gpus - capacity_gpus), sum(reserved_gpus) FROM offers")
     while any(submitter.is_alive() for submitter in submitters):
-        with engine.connect() as connection:
-            over, held = connection.execute(watch).one()
-        assert over <= 0
-        seen.append(int(held))
+        assert _scalar(engine, "SELECT max(reserved_gpus - capacity_gpus) FROM offers") <= 0
         time.sleep(0.002)
     assert [submitter.exitcode for submitter in submitters] == [0] * PROCESSES
 
-    assert max(seen) == GPUS  # the race was run at the limit
-    assert _scalar(engine, "SELECT count(*) FROM ledger WHERE held > capacity OR held < 0") == 0
-    assert _scalar(engine, "SELECT count(*) FROM ledger") == 2 * JOBS  # each job was reserved and released once
+    assert _scalar(engine, _MOST_AT_ONCE) >= GPUS  # the race was run at the limit
+    assert _scalar(engine, "SELECT count(*) FROM tally WHERE held > capacity OR held < 0") == 0
+    assert _scalar(engine, "SELECT count(*) FROM tally") == 2 * JOBS  # each job was reserved and released once
     assert _scalar(engine, "SELECT count(*) FROM jobs WHERE state = 'completed'") == JOBS
     assert _scalar(engine, "SELECT count(*) FROM reservations WHERE released_at IS NULL") == 0
     assert _scalar(engine, "SELECT sum(reserved_gpus) FROM offers") == 0
@@ -104,8 +108,8 @@ def test_three_gpus_are_never_held_four_times(database_url: str) -> None:
 
 # every value that the counter of an offer ever took, written by the database itself in the same transaction
 _LEDGER = """
-CREATE TABLE ledger (offer_id uuid, held bigint, capacity bigint);
+CREATE TABLE tally (offer_id uuid, held bigint, capacity bigint);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN INSERT INTO ledger VALUES (NEW.id, NEW.reserved_gpus, NEW.capacity_gpus); RETURN NULL; END $$;
+$$ BEGIN INSERT INTO tally VALUES (NEW.id, NEW.reserved_gpus, NEW.capacity_gpus); RETURN NULL; END $$;
 CREATE TRIGGER note AFTER UPDATE ON offers FOR EACH ROW EXECUTE FUNCTION note();
 """

@@ -33,11 +33,11 @@ ROW = {
 }  # fmt: skip
 
 
-def bring(installation: Installation, folder: Path, *rows: dict[str, str]) -> Imported:
+def bring(installation: Installation, folder: Path, *rows: dict[str, str], backend: str | None = None) -> Imported:
     path = folder / "prices.csv"
     lines = [",".join(PRICE_COLUMNS), *(",".join((ROW | row)[name] for name in PRICE_COLUMNS) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return import_price_file(installation.engine, path)
+    return import_price_file(installation.engine, path, backend=backend)
 
 
 def usd(offers: list[Offer], gpu_type: str = "L40S") -> float | None:
@@ -55,6 +55,32 @@ def test_an_import_says_what_became_of_its_lines_and_is_remembered(installation:
     assert (done.stored, done.older, done.quarantined, done.format) == (2, 0, 1, "pythia")
     (kept,) = list_imports(installation.engine)
     assert (kept.id, kept.stored, kept.quarantined, kept.newest_price_date) == (done.import_id, 2, 1, "2026-08-24")
+
+
+def test_what_dstack_rents_runs_there_and_stays_there_when_its_price_changes(
+    installation: Installation, tmp_path: Path
+) -> None:
+    rows = [
+        {"provider": "nebius", "instance_type": "l40s"},
+        {"provider": "nebius", "instance_type": "mi", "gpu_type": "MI210"},
+        {"provider": "akash", "instance_type": "l40s"},
+    ]
+    done = bring(installation, tmp_path, *rows, backend="dstack")
+    assert done.stored == 1
+    assert dict(done.skipped) == {
+        "dstack rents nothing from akash": 1,
+        "what dstack calls MI210 is not known": 1,
+    }
+    newer = {"price_date": "2026-08-25", "on_demand_usd_per_gpu_hour": "1.1"}
+    bring(installation, tmp_path, *(row | newer for row in rows))
+    runs_on = {
+        (one.provider, one.gpu_type): (one.backend, one.on_demand_micros_per_gpu_hour)
+        for one in list_offers(installation.engine)
+    }
+    assert runs_on["nebius", "L40S"] == ("dstack", 1_100_000), "a list without the backend changes its price only"
+    assert runs_on["akash", "L40S"] == ("simulated", 1_100_000)
+    bring(installation, tmp_path, rows[0] | newer, backend="simulated")
+    assert {one.backend for one in list_offers(installation.engine) if one.provider == "nebius"} == {"simulated"}
 
 
 def test_an_absurd_price_is_in_no_inventory_until_it_is_released(installation: Installation, tmp_path: Path) -> None:
@@ -118,7 +144,7 @@ def test_a_decision_names_its_inventory_and_can_be_made_again_on_it(installation
     assert usd(inventory) == 1.0
     again = plan_on(inventory, installation.knowledge, make_spec(), now=installation.now).decision
     assert again.chosen is not None
-    assert again.chosen.expected_cost_micros == first.chosen.expected_cost_micros
+    assert again.chosen.cost_usd == first.chosen.cost_usd
 
 
 def test_a_disabled_offer_is_not_in_later_versions(installation: Installation) -> None:

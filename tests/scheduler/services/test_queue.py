@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import pytest
@@ -15,9 +17,12 @@ from predictor.forecast import Forecast, Question, Spread
 from scheduler.domain.errors import Conflict, NotFound
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services import jobs
+from scheduler.services import place_waiting as place_waiting_module
+from scheduler.services.cancel import cancel_job
 from scheduler.services.queue_places import queue_place
 from scheduler.services.submit import Submitted
 from scheduler.services.tenants import add_tenant, change_tenant, list_tenants
+from scheduler.services.waiting_on import WaitsOn, wait_on
 from scheduler.storage.tables import DEFAULT_TENANT
 from scheduler.storage.views import DecisionView
 from tests.scheduler.services.conftest import Installation
@@ -144,6 +149,67 @@ def test_jobs_of_a_round_are_assigned_together_and_the_record_says_how(queue: Qu
     assert (record["waiting"], record["started"]) == (2, 2)
     assert record["cost_micros"] <= record["greedy_micros"]
     assert queue.decisions(full)[-1].assignment is None
+
+
+def test_jobs_that_ask_alike_are_looked_at_once_a_round(queue: Queue) -> None:
+    queue.submit(8)
+    alike = [queue.submit(4, name=f"job-{number}", priority=40 + number) for number in range(5)]
+    other = queue.submit(2)
+    predictor = queue.world.predictor
+    predictor.asked.clear()
+    assert queue.place() == 0  # every round of these tests begins with an empty memory
+    assert len(predictor.asked) == 2
+    assert {queue.state(one) for one in (*alike, other)} == {JobState.QUEUED}
+
+
+def test_a_job_that_waits_on_is_noted_without_another_decision(queue: Queue) -> None:
+    running = queue.submit(8, hours=2)
+    jobs_of_it = [queue.submit(8), queue.submit(4, hours=3)]
+    queue.place(5)
+    first = [queue.world.job(one.job.id) for one in jobs_of_it]
+    queue.place(3600)
+    for submitted, before in zip(jobs_of_it, first, strict=True):
+        after = queue.world.job(submitted.job.id)
+        assert before.next_decision_at is not None
+        assert after.next_decision_at is not None
+        assert (after.state, len(queue.decisions(submitted))) == (JobState.QUEUED, 1)
+        assert after.next_decision_at > queue.world.now > before.next_decision_at
+        assert queue.world.event_kinds(submitted.job.id).count("job_waits") == 1
+    held = queue_place(queue.world.engine, jobs_of_it[0].job.id, now=queue.world.now)
+    assert held is not None
+    assert held.reserved_start_at is not None
+    # an hour has passed of the two that the running one takes
+    assert abs((held.reserved_start_at - queue.world.now).total_seconds() - 3600) < 60
+    assert queue.state(running) is JobState.PLACED
+
+
+def test_one_that_was_cancelled_meanwhile_does_not_wait_on(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.submit(8)
+    gone, stays = queue.submit(8), queue.submit(8)
+
+    def after_a_cancel(engine: sa.Engine, waits: Sequence[WaitsOn], *, now: datetime, held_until: datetime) -> None:
+        cancel_job(engine, DEFAULT_TENANT, gone.job.id, now=now)
+        assert {one.job.id for one in waits} == {gone.job.id, stays.job.id}
+        wait_on(engine, waits, now=now, held_until=held_until)
+
+    monkeypatch.setattr(place_waiting_module, "wait_on", after_a_cancel)
+    queue.place()
+    assert (queue.state(gone), queue.state(stays)) == (JobState.CANCELLED, JobState.QUEUED)
+    assert queue.world.scalar("SELECT count(*) FROM waits") == 1
+
+
+def test_one_that_is_told_to_be_decided_again_meanwhile_is(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, waiting = queue.submit(8), queue.submit(8)
+
+    def after_an_end(engine: sa.Engine, waits: Sequence[WaitsOn], *, now: datetime, held_until: datetime) -> None:
+        queue.end(running)  # the round has seen nothing free, and the doorbell for the next one rings now
+        wait_on(engine, waits, now=now, held_until=held_until)
+
+    monkeypatch.setattr(place_waiting_module, "wait_on", after_an_end)
+    assert queue.place() == 0
+    monkeypatch.setattr(place_waiting_module, "wait_on", wait_on)
+    assert queue.world.place_waiting() == 1  # at the very same moment
+    assert queue.state(waiting) is JobState.PLACED
 
 
 def test_a_tenant_over_its_quota_waits_for_that_reason_and_holds_nobody_up(queue: Queue) -> None:

@@ -10,7 +10,7 @@ from scheduler.broker import QueueKind
 from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, SWEEP, Arguments
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services import attempts, relay
-from scheduler.services.relay import CLAIM_S, RING_AGAIN_S, Relay
+from scheduler.services.relay import CLAIM_S, PLACER_REST_S, RING_AGAIN_S, Relay
 from scheduler.services.sweep import UNCLAIMED_S, Swept, lose, sweep
 from scheduler.storage import outbox
 from scheduler.storage.engine import transaction
@@ -44,6 +44,39 @@ def test_a_broker_that_fails_keeps_the_doorbell_for_the_next_try(installation: I
     dispatcher = RecordingDispatcher()
     carrier(installation, dispatcher).step(installation.now)
     assert LAUNCH in tasks(dispatcher)
+
+
+def test_those_who_place_are_rung_at_once_and_then_for_several_together(installation: Installation) -> None:
+    def ring(times: int) -> None:
+        with transaction(installation.engine) as session:
+            for _ in range(times):
+                outbox.ring(session, PLACE_WAITING, "maintenance")
+
+    dispatcher = RecordingDispatcher()
+    relaying = carrier(installation, dispatcher)
+    ring(3)
+    relaying.step(installation.now)
+    assert tasks(dispatcher).count(PLACE_WAITING) == 1
+    ring(2)
+    relaying.step(installation.now)
+    assert tasks(dispatcher).count(PLACE_WAITING) == 1
+    assert not relaying.has_mail(installation.now)
+    assert relaying.has_mail(installation.later(PLACER_REST_S))
+    relaying.step(installation.now)
+    relaying.step(installation.later(PLACER_REST_S))
+    assert tasks(dispatcher).count(PLACE_WAITING) == 2
+
+
+def test_a_broker_that_fails_keeps_the_ring_for_those_who_place(installation: Installation) -> None:
+    broken = BrokenDispatcher()
+    relaying = carrier(installation, broken)
+    with transaction(installation.engine) as session:
+        outbox.ring(session, PLACE_WAITING, "maintenance")
+    with pytest.raises(ConnectionError):
+        relaying.step(installation.now)
+    relaying.dispatcher = dispatcher = RecordingDispatcher()
+    relaying.step(installation.later(1))
+    assert PLACE_WAITING in tasks(dispatcher)
 
 
 def test_what_a_dead_relay_had_taken_is_taken_over(installation: Installation) -> None:
