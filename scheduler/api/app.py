@@ -11,10 +11,12 @@ from fastapi.openapi.utils import get_openapi
 from scheduler.api.context import ApiContext
 from scheduler.api.problems import install, responses
 from scheduler.api.routes import (
+    billing,
     economics,
     gpu_types,
     health,
     jobs,
+    log_search,
     logs,
     models,
     observations,
@@ -22,6 +24,7 @@ from scheduler.api.routes import (
     plans,
     predictions,
     prices,
+    secrets,
     story,
     tenants,
 )
@@ -52,6 +55,9 @@ def create_app(context: ApiContext) -> FastAPI:
         jobs,
         story,
         logs,
+        log_search,
+        billing,
+        secrets,
         offers,
         prices,
         tenants,

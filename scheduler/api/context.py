@@ -12,8 +12,10 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from scheduler.api.following import Followers
 from scheduler.services.api_keys import KnownKeys
 from scheduler.services.knowledge import Knowledge
+from scheduler.services.vault import Vault
 from scheduler.storage.engine import Engine
 
 
@@ -32,6 +34,8 @@ class ApiContext:
     """Whether a doorbell could be sent now."""
     clock: Callable[[], datetime] = utc_now
     keys: KnownKeys = field(default_factory=KnownKeys)
+    followers: Followers = field(default_factory=Followers)
+    vault: Vault = field(default_factory=lambda: Vault(None))
 
 
 async def _context(request: Request) -> ApiContext:  # a plain function would wait for a thread of the pool

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from scheduler.api.schemas.common import usd
 from scheduler.api.schemas.decisions import CandidateOut, DecisionOut, FallbackOut
 from scheduler.api.schemas.jobs import AttemptOut, EventOut, JobOut, JobSummary, LogChunkOut, SubmittedOut
 from scheduler.api.schemas.offers import OfferOut
 from scheduler.api.schemas.tenants import QueueOut
 from scheduler.domain.fallback import Fallback
-from scheduler.domain.verdicts import Code
+from scheduler.domain.money import exact_usd
 from scheduler.services.queue_places import QueuePlace
 from scheduler.storage.views import AttemptView, CandidateView, DecisionView, EventView, JobView, LogView, OfferView
 
@@ -54,7 +53,7 @@ def summary_fields(job: JobView) -> dict[str, Any]:
         "priority": job.priority,
         "attempts_made": job.attempts_made,
         "max_attempts": job.max_attempts,
-        "spent_usd": usd(job.spent_micros),
+        "spent_usd": exact_usd(job.spent_micros),
         "simulated": job.simulated,
         "created_at": job.created_at,
         "ended_at": job.ended_at,
@@ -86,7 +85,7 @@ def decision_fields(view: DecisionView) -> dict[str, Any]:
         "price_date": view.price_date,
         "inventory_version": view.inventory_version,
         "naive_choice": None if view.naive_choice is None else dict(view.naive_choice),
-        "naive_cost_usd": usd(view.naive_cost_micros),
+        "naive_cost_usd": exact_usd(view.naive_cost_micros),
         "assignment": None if view.assignment is None else dict(view.assignment),
         "prediction_ms": view.prediction_ms,
         "decided_at": view.decided_at,
@@ -107,39 +106,7 @@ def _fallback(after: Fallback) -> FallbackOut:
 
 def candidate(view: CandidateView) -> CandidateOut:
     """One candidate."""
-    return CandidateOut(**candidate_fields(view))
-
-
-def candidate_fields(view: CandidateView) -> dict[str, Any]:
-    """One candidate, in the order in which it is sent."""
-    return {
-        "rank": view.rank,
-        "offer_id": view.offer_id,
-        "provider": view.provider,
-        "region": view.region,
-        "country": view.country,
-        "gpu_type": view.gpu_type,
-        "gpu_count": view.gpu_count,
-        "layout": view.layout,
-        "spot": view.spot,
-        "usd_per_hour": None if view.reason == Code.NO_PRICE else usd(view.micros_per_gpu_hour * view.gpu_count),
-        "price_date": view.price_date,
-        "provision_s": view.provision_s,
-        "forecast": view.forecast,
-        "fit_probability": view.fit_probability,
-        "cost_usd": _cost(view),
-        "verdict": view.verdict,
-        "reason": view.reason,
-        "reason_number": view.reason_number,
-        "reason_text": view.reason_text,
-    }
-
-
-def _cost(view: CandidateView) -> dict[str, str | None] | None:
-    figures = (view.cost_p50_micros, view.cost_p90_micros, view.expected_cost_micros)
-    if None in figures:
-        return None
-    return dict(zip(("p50", "p90", "expected"), map(usd, figures), strict=True))
+    return CandidateOut.model_validate(view, from_attributes=True)
 
 
 def attempt(view: AttemptView) -> AttemptOut:
@@ -158,7 +125,7 @@ def attempt(view: AttemptView) -> AttemptOut:
         gpu_count=view.gpu_count,
         layout=dict(view.layout),
         spot=view.spot,
-        usd_per_hour=cast(str, usd(view.micros_per_gpu_hour * view.gpu_count)),
+        usd_per_hour=exact_usd(view.micros_per_gpu_hour * view.gpu_count),
         forecast=dict(view.forecast),
         reserved_at=view.reserved_at,
         claimed_at=view.claimed_at,
@@ -167,12 +134,14 @@ def attempt(view: AttemptView) -> AttemptOut:
         ended_at=view.ended_at,
         runtime_s=view.runtime_s,
         billed_s=view.billed_s,
-        cost_usd=usd(view.cost_micros),
+        cost_usd=exact_usd(view.cost_micros),
         peak_vram_gib=view.peak_vram_gib,
         vram_metric=view.vram_metric,
         peak_allocated_gib=view.peak_allocated_gib,
         peak_rss_gib=view.peak_rss_gib,
         simulated=view.simulated,
+        card_id=view.card_id,
+        shared=view.shared,
     )
 
 
@@ -209,18 +178,20 @@ def offer(view: OfferView) -> OfferOut:
         sold_gpus=list(one.sold_gpus),
         max_nodes=one.max_nodes,
         capacity_gpus=one.capacity_gpus,
-        free_gpus=one.free_gpus,
-        on_demand_usd_per_gpu_hour=usd(one.on_demand_micros_per_gpu_hour),
-        spot_usd_per_gpu_hour=usd(one.spot_micros_per_gpu_hour),
+        free_gpus=0 if view.away else one.free_gpus,
+        on_demand_usd_per_gpu_hour=exact_usd(one.on_demand_micros_per_gpu_hour),
+        spot_usd_per_gpu_hour=exact_usd(one.spot_micros_per_gpu_hour),
         price_date=one.price_date,
         billing_increment_s=one.billing_increment_s,
         minimum_s=one.minimum_s,
         provision_s=one.provision_s,
         interconnect_gbps=one.interconnect_gbps,
+        egress_usd_per_gib=exact_usd(one.egress_micros_per_gib),
         tenancy=one.tenancy,
         backend=one.backend,
         assumed=list(one.assumed),
         source=one.source,
         enabled=view.enabled,
+        away=view.away,
         updated_at=view.updated_at,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
 
-from predictor.forecast import Spread
-from scheduler.api.schemas.common import usd
+from predictor.forecast import Forecast, Question, Spread
 from scheduler.api.schemas.economics import (
     BreakEvenOut,
     CrossingOut,
@@ -13,15 +13,22 @@ from scheduler.api.schemas.economics import (
     CurvePointOut,
     DeploymentOut,
     MoveOut,
+    PriceListOut,
     QuantilesOut,
+    RunTakesOut,
     TokenCostOut,
     TokenPriceOut,
     TokensOut,
+    TrainingRunCostOut,
+    TrainingRunOut,
     UnfitOut,
 )
+from scheduler.domain.money import exact_usd
+from scheduler.economics.api_price_list import PriceList
 from scheduler.economics.crossover import DAY_S, BreakEven, Crossover
 from scheduler.economics.tokens import Price, TokenCost
-from scheduler.services.economics import CrossoverReport, TokenReport
+from scheduler.economics.training_run import Takes, TrainingRun
+from scheduler.services.economics import CrossoverReport, TokenReport, TrainingRunReport
 
 
 def tokens(report: TokenReport) -> TokensOut:
@@ -39,19 +46,12 @@ def tokens(report: TokenReport) -> TokensOut:
 
 
 def _cost(cost: TokenCost, output_length: float) -> TokenCostOut:
-    point, offer = cost.operating, cost.offer
+    point = cost.operating
     phases, forecast = point.phases, point.forecast
     vram = forecast.peak_vram
     return TokenCostOut(
-        gpu_type=point.question.gpu.name,
-        gpu_count=cost.gpu_count,
-        layout=point.question.layout.to_json(),
-        provider=offer.provider,
-        region=offer.region,
-        country=offer.country,
-        spot=cost.spot,
-        price_date=offer.price_date,
-        usd_per_hour=cast(str, usd(cost.micros_per_hour)),
+        **_lot(cost, point.question),
+        **_trust(forecast),
         precision=str(point.precision),
         sequences_in_flight=point.in_flight,
         stopped_by=str(point.stopped_by),
@@ -67,28 +67,54 @@ def _cost(cost: TokenCost, output_length: float) -> TokenCostOut:
         blended_usd_per_mtok=_price(cost.blended),
         peak_vram_p95_gib=None if vram is None else round(vram.p95_gib, 2),
         usable_vram_gib=forecast.usable_vram_gib,
-        fit_probability=None if forecast.fit_probability is None else round(forecast.fit_probability, 4),
-        basis=str(forecast.basis),
-        in_domain=forecast.in_domain,
     )
 
 
+def _lot(cost: TokenCost | TrainingRun, question: Question) -> dict[str, Any]:
+    """What is said of the machines, whatever they do."""
+    offer = cost.offer
+    return {
+        "gpu_type": question.gpu.name, "gpu_count": cost.gpu_count, "layout": question.layout.to_json(),
+        "provider": offer.provider, "region": offer.region, "country": offer.country, "spot": cost.spot,
+        "price_date": offer.price_date, "usd_per_hour": exact_usd(cost.micros_per_hour),
+    }  # fmt: skip
+
+
+def _trust(forecast: Forecast) -> dict[str, Any]:
+    fits = forecast.fit_probability
+    return {
+        "fit_probability": None if fits is None else round(fits, 4), "basis": str(forecast.basis),
+        "in_domain": forecast.in_domain,
+    }  # fmt: skip
+
+
 def _price(price: Price) -> TokenPriceOut:
-    low, mid, high = (cast(str, usd(micros)) for micros in (price.low, price.mid, price.high))
+    low, mid, high = (exact_usd(micros) for micros in (price.low, price.mid, price.high))
     return TokenPriceOut(low=low, mid=mid, high=high)
 
 
 def _quantiles(spread: Spread) -> QuantilesOut:
-    return QuantilesOut(p10=_six(spread.p10), p50=_six(spread.p50), p90=_six(spread.p90))
+    return QuantilesOut(p10=six(spread.p10), p50=six(spread.p50), p90=six(spread.p90))
 
 
 def _rates(request_s: Spread, each: float) -> QuantilesOut:
     """Of something that every request has `each` of; the slow end of the time is the low end of the rate."""
-    return QuantilesOut(p10=_six(each / request_s.p90), p50=_six(each / request_s.p50), p90=_six(each / request_s.p10))
+    return QuantilesOut(p10=six(each / request_s.p90), p50=six(each / request_s.p50), p90=six(each / request_s.p10))
 
 
-def _six(value: float) -> float:
+def six(value: float) -> float:
+    """Six significant digits: more would be a claim."""
     return float(f"{value:.6g}")
+
+
+def plain(usd: Decimal) -> str:
+    """Dollars that may be far below a cent, to nine significant digits, never in powers of ten."""
+    return f"{Context(prec=9).plus(usd):f}"
+
+
+def cents(usd: float) -> str:
+    """Dollars to the cent."""
+    return str(Decimal(repr(usd)).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN))
 
 
 def crossover(report: CrossoverReport) -> CrossoverOut:
@@ -98,21 +124,28 @@ def crossover(report: CrossoverReport) -> CrossoverOut:
         assumptions=list(report.workload.assumptions),
         model_version=report.model_version,
         crossings=[_crossing(one) for one in report.crossings],
+        price_list=price_list(report.price_list),
         curve=[
             CurvePointOut(
-                requests_per_day=_six(point.requests_per_day),
-                api_usd=_six(point.api_usd),
-                dedicated_usd=_six(point.dedicated_usd),
-                dedicated_low_usd=_six(point.low_usd),
-                dedicated_high_usd=_six(point.high_usd),
+                requests_per_day=six(point.requests_per_day),
+                api_usd=six(point.api_usd),
+                dedicated_usd=six(point.dedicated_usd),
+                dedicated_low_usd=six(point.low_usd),
+                dedicated_high_usd=six(point.high_usd),
             )
             for point in report.curve
         ],
         moves=[
-            MoveOut(cause=one.cause, low_is=one.low_is, low=_six(one.low), high_is=one.high_is, high=_six(one.high))
+            MoveOut(cause=one.cause, low_is=one.low_is, low=six(one.low), high_is=one.high_is, high=six(one.high))
             for one in report.moves
         ],
     )
+
+
+def price_list(used: PriceList) -> PriceListOut:
+    """Where prices per token are from, and of when."""
+    days = [price.price_date for price in used.prices]
+    return PriceListOut(name=used.name, oldest=min(days), newest=max(days), doubts=list(used.doubts))
 
 
 def _crossing(found: Crossover) -> CrossingOut:
@@ -126,6 +159,7 @@ def _crossing(found: Crossover) -> CrossingOut:
         price_date=api.price_date,
         request_usd=f"{found.api_request_usd:f}",
         crossing=_break_even(found.first),
+        always_requests_per_day=None if found.always_requests_per_day is None else six(found.always_requests_per_day),
         crossing_if_slow=_break_even(found.careful),
         crossing_if_fast=_break_even(found.hopeful),
         lowest_utilisation=_point(found.lowest),
@@ -137,22 +171,67 @@ def _break_even(point: BreakEven | None) -> BreakEvenOut | None:
 
 
 def _point(point: BreakEven) -> BreakEvenOut:
-    cost, operating = point.cost, point.cost.operating
     return BreakEvenOut(
-        deployment=DeploymentOut(
-            gpu_type=operating.question.gpu.name,
-            gpu_count=cost.gpu_count,
-            layout=operating.question.layout.to_json(),
-            provider=cost.offer.provider,
-            region=cost.offer.region,
-            spot=cost.spot,
-            usd_per_hour=cast(str, usd(cost.micros_per_hour)),
-            precision=str(operating.precision),
-            sequences_in_flight=operating.in_flight,
-            requests_per_day_at_most=_six(DAY_S / operating.request_s.p50),
-        ),
-        requests_per_day=_six(point.requests_per_day),
-        utilisation=_six(point.utilisation),
-        utilisation_low=_six(point.utilisation_low),
-        utilisation_high=_six(point.utilisation_high),
+        deployment=deployment_fields(point.cost),
+        requests_per_day=six(point.requests_per_day),
+        utilisation=six(point.utilisation),
+        utilisation_low=six(point.utilisation_low),
+        utilisation_high=six(point.utilisation_high),
+    )
+
+
+def deployment_fields(cost: TokenCost) -> DeploymentOut:
+    """What is said of a deployment wherever it is named."""
+    operating = cost.operating
+    return DeploymentOut(
+        **_lot(cost, operating.question),
+        precision=str(operating.precision),
+        sequences_in_flight=operating.in_flight,
+        requests_per_day_at_most=six(DAY_S / operating.request_s.p50),
+    )
+
+
+def training_run(report: TrainingRunReport) -> TrainingRunOut:
+    """Every run, and the choice between money and time by itself."""
+    found = report.found
+    return TrainingRunOut(
+        question=report.spec.model_dump(mode="json", exclude_defaults=True),
+        assumptions=[*report.workload.assumptions, *report.spec.assumed()],
+        model_version=report.model_version,
+        checkpoint_gib=six(found.checkpoint_gib),
+        pareto=[_run(one) for one in found.pareto()],
+        best_of_each_gpu_type=[_run(one) for one in found.best_of_each_type()],
+        runs=[_run(one) for one in found.runs],
+        unfit=[UnfitOut(gpu_type=gpu_type, gpu_count=count) for gpu_type, count in found.unfit],
+        hopeless=[UnfitOut(gpu_type=gpu_type, gpu_count=count) for gpu_type, count in found.hopeless],
+    )
+
+
+def _run(run: TrainingRun) -> TrainingRunCostOut:
+    return TrainingRunCostOut(
+        **_lot(run, run.question),
+        **_trust(run.forecast),
+        scaling_efficiency=six(run.scaling_efficiency),
+        smallest_gpu_count=run.smallest_count,
+        interruptions_per_hour=six(run.interruptions_per_hour),
+        checkpoint_write_s=six(run.write_s),
+        p10=_takes(run.low),
+        p50=_takes(run.mid),
+        p90=_takes(run.high),
+    )
+
+
+def _takes(takes: Takes) -> RunTakesOut:
+    drawn = takes.drawn
+    return RunTakesOut(
+        hours=six(takes.wall_s / 3600),
+        usd=exact_usd(takes.micros),
+        machine_usd=exact_usd(takes.machine_micros),
+        storage_usd=exact_usd(takes.storage_micros),
+        training_hours=six((drawn.work_s - takes.evaluation_s) / 3600),
+        evaluation_hours=six(takes.evaluation_s / 3600),
+        checkpoint_hours=six(drawn.checkpoint_s / 3600),
+        lost_hours=six(drawn.lost_s / 3600),
+        interruptions=six(drawn.interruptions),
+        checkpoint_interval_s=six(drawn.interval_s),
     )

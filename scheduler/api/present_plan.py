@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from scheduler.api import present
-from scheduler.api.schemas.common import usd
 from scheduler.api.schemas.plans import PlanOut, SuggestionOut
+from scheduler.domain.money import exact_usd
 from scheduler.domain.suggestions import Suggestion
 from scheduler.services.plan import Plan
 
@@ -32,7 +30,7 @@ def _suggestion(made: Suggestion) -> SuggestionOut:
         provider=chosen.offer.provider,
         region=chosen.offer.region,
         spot=chosen.spot,
-        expected_cost_usd=cast(str, usd(chosen.estimate.expected_micros)),
+        expected_cost_usd=exact_usd(chosen.estimate.expected_micros),
         saving_percent=_percent(made.saving),
         longer_percent=_percent(made.longer),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scheduler.api.schemas.common import usd
 from scheduler.api.schemas.offers import ImportOut, PriceImportOut, PriceOut, QuarantineOut
+from scheduler.domain.money import exact_usd
 from scheduler.services.import_offers import Imported
 from scheduler.storage.views import PriceImportView, PriceView, QuarantineView
 
@@ -20,8 +20,8 @@ def price(view: PriceView) -> PriceOut:
     """What an offer was."""
     return PriceOut(
         price_date=view.price_date,
-        on_demand_usd_per_gpu_hour=usd(view.on_demand_micros_per_gpu_hour),
-        spot_usd_per_gpu_hour=usd(view.spot_micros_per_gpu_hour),
+        on_demand_usd_per_gpu_hour=exact_usd(view.on_demand_micros_per_gpu_hour),
+        spot_usd_per_gpu_hour=exact_usd(view.spot_micros_per_gpu_hour),
         capacity_gpus=view.capacity_gpus,
         enabled=view.enabled,
         source=view.source,
@@ -50,8 +50,8 @@ def quarantined(view: QuarantineView) -> QuarantineOut:
         region=one.region,
         instance_type=one.instance_type,
         gpu_type=one.gpu_type,
-        on_demand_usd_per_gpu_hour=usd(one.on_demand_micros_per_gpu_hour),
-        spot_usd_per_gpu_hour=usd(one.spot_micros_per_gpu_hour),
+        on_demand_usd_per_gpu_hour=exact_usd(one.on_demand_micros_per_gpu_hour),
+        spot_usd_per_gpu_hour=exact_usd(one.spot_micros_per_gpu_hour),
         price_date=one.price_date,
         doubt=view.doubt,
         factor=view.factor,

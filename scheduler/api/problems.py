@@ -16,8 +16,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from predictor.errors import PythiaError
+from scheduler.api.following import TooManyFollowers
 from scheduler.api.schemas.common import Problem
 from scheduler.domain import errors
+from scheduler.domain.secrets import SecretsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -28,6 +30,8 @@ STATUS: Mapping[type[PythiaError], HTTPStatus] = {
     errors.IdempotencyConflict: HTTPStatus.CONFLICT,
     errors.NotBetter: HTTPStatus.CONFLICT,
     errors.Conflict: HTTPStatus.CONFLICT,
+    SecretsUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooManyFollowers: HTTPStatus.TOO_MANY_REQUESTS,
     PythiaError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

@@ -24,6 +24,7 @@ from scheduler.services.cancel import cancel_job
 from scheduler.services.queue_places import queue_place
 from scheduler.services.submit import Submitted, submit_job
 from scheduler.services.submit_batch import Item, submit_jobs
+from scheduler.storage.views import Listed
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
 bulk = APIRouter(tags=["jobs"], route_class=BulkRoute)
@@ -59,7 +60,7 @@ def submit(
     taken = submit_job(
         context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock(), idempotency_key=idempotency_key
     )
-    return answers.submitted(taken, context.knowledge.memory)
+    return answers.submitted(taken)
 
 
 @bulk.post("/jobs:batch", status_code=201, summary="Submit up to 1,000 jobs", responses=responses(413, 415))
@@ -95,7 +96,7 @@ def _item(index: int, done: Submitted | PythiaError) -> BatchItemOut:
         problem = Problem(**problem_of(done, "/v1/jobs:batch"))
         return BatchItemOut(index=index, status=problem.status, job=None, problem=problem)
     # a thousand decisions with all their candidates would be a hundred megabytes; they are at /v1/jobs/{id}/decisions
-    made = replace(done.decision, candidates=done.decision.candidates[:1])
+    made = replace(done.decision, candidates=Listed(done.decision.candidates[:1]))
     return BatchItemOut(index=index, status=201, job=present.submitted(done.job, made), problem=None)
 
 

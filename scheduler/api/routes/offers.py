@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -76,15 +76,20 @@ def import_offers(
     price_list: Annotated[bytes, Depends(_csv_body)],
     provider: Annotated[str | None, Query(max_length=200, description="For catalogues that do not say whose")] = None,
     price_date: Annotated[date | None, Query(description="For catalogues that do not say of which day")] = None,
+    backend: Annotated[
+        Literal["simulated", "dstack"] | None,
+        Query(description="What runs jobs placed there; by default what an offer has, and `simulated` where it is new"),
+    ] = None,
 ) -> ImportOut:
     """A list with the columns of datasets/prices_2026_08.csv, or a catalogue of gpuhunt, dstack or SkyPilot.
 
-    All lines or none: the first that cannot be read is named. A price that cannot be true goes to quarantine.
+    All lines or none: the first that cannot be read is named. A price that cannot be true goes to quarantine. With the
+    backend `dstack`, what dstack does not rent is skipped and counted.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "price list"
         path.write_bytes(price_list)
-        done = import_price_file(context.engine, path, provider=provider, price_date=price_date)
+        done = import_price_file(context.engine, path, backend=backend, provider=provider, price_date=price_date)
     return present_prices.imported(done)
 
 
@@ -111,6 +116,7 @@ def _offer(given: OfferIn) -> Offer:
         minimum_s=given.minimum_s,
         provision_s=given.provision_s,
         interconnect_gbps=given.interconnect_gbps,
+        egress_micros_per_gib=None if given.egress_usd_per_gib is None else usd_to_micros(given.egress_usd_per_gib),
         tenancy=given.tenancy,
         backend=given.backend,
         source="put over HTTP",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 
 from scheduler.api import present_plan
 from scheduler.api.context import Context, Tenant
 from scheduler.api.examples import JOB_SPECS
 from scheduler.api.problems import responses
+from scheduler.api.schemas.exports import ExportOut
 from scheduler.api.schemas.plans import PlanOut
 from scheduler.api.strict_json import JsonRoute
 from scheduler.domain.spec import JobSpec
+from scheduler.exports.names import Engine
+from scheduler.services.export import export_plan
 from scheduler.services.plan import plan
 
 router = APIRouter(tags=["jobs"], route_class=JsonRoute)
@@ -25,3 +28,18 @@ def make_plan(spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)], contex
     With it the choice between money and time, and the changes of the job that would save most.
     """
     return present_plan.plan(plan(context.engine, context.knowledge, spec, tenant_id=tenant, now=context.clock()))
+
+
+@router.post("/plans:export", summary="Plan a job for another engine", responses=responses(413, 415))
+def export(
+    spec: Annotated[JobSpec, Body(openapi_examples=JOB_SPECS)],
+    engine: Annotated[Engine, Query(description="Whose task file")],
+    context: Context,
+    tenant: Tenant,
+) -> ExportOut:
+    """The placement among the providers that dstack or SkyPilot can rent from, as a task file of theirs.
+
+    Values of variables whose names are those of secrets are left out of it.
+    """
+    made = export_plan(context.engine, context.knowledge, spec, engine, tenant_id=tenant, now=context.clock())
+    return ExportOut(engine=made.engine, reason=made.reason, file=made.file)

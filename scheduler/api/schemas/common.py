@@ -6,8 +6,6 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from scheduler.domain.money import MICROS_PER_USD
-
 T = TypeVar("T")
 
 Usd = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="Dollars as decimal text", examples=["10.42"])]
@@ -38,13 +36,3 @@ class Problem(Out):
     )
     code: str = Field(description="A stable word for a program", examples=["invalid_spec"])
     instance: str = Field(description="The path that was asked for", examples=["/v1/jobs"])
-
-
-def usd(micros: int | None) -> str | None:
-    """Micro-dollars as decimal text, exact and with at least cents."""
-    if micros is None:
-        return None
-    # whole numbers throughout: a decision has five hundred of them
-    dollars, fraction = divmod(abs(micros), MICROS_PER_USD)
-    cents, rest = divmod(fraction, 10_000)
-    return f"{'-' if micros < 0 else ''}{dollars}.{cents:02d}" + f"{rest:04d}".rstrip("0")

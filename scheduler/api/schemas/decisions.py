@@ -68,6 +68,10 @@ class CandidateOut(Out):
     reason: str = Field(description="A reason code: chosen, vram, deadline, dearer …", examples=["vram"])
     reason_number: float | None = Field(description="By how much; the code says of what", examples=[18.4])
     reason_text: str = Field(examples=["vram: short by 18.4 GiB"])
+    sharing: dict[str, Any] | None = Field(
+        description="With which jobs it would share a card that is held already, the probability that all fit "
+        "together, and how long it takes beside them (`use_s`, from the order to the end); null for a card of its own"
+    )
 
 
 class FallbackOut(Out):

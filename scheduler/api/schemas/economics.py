@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import Field
 
@@ -25,8 +27,8 @@ class QuantilesOut(Out):
     p90: float
 
 
-class TokenCostOut(Out):
-    """The tokens of one offer, GPU count and layout at its best operating point."""
+class LotOut(Out):
+    """Some GPUs of one offer, and how work is laid out over them."""
 
     gpu_type: str
     gpu_count: int
@@ -37,6 +39,19 @@ class TokenCostOut(Out):
     spot: bool
     price_date: str
     usd_per_hour: Usd = Field(description="Of all GPUs together")
+
+
+class TrustOut(Out):
+    """How much a forecast is worth."""
+
+    fit_probability: float | None
+    basis: str
+    in_domain: bool
+
+
+class TokenCostOut(LotOut, TrustOut):
+    """The tokens of one offer, GPU count and layout at its best operating point."""
+
     precision: str = Field(description="What this card serves in")
     sequences_in_flight: int = Field(description="Over all replicas")
     stopped_by: str = Field(
@@ -54,9 +69,6 @@ class TokenCostOut(Out):
     blended_usd_per_mtok: TokenPriceOut
     peak_vram_p95_gib: float | None
     usable_vram_gib: float | None
-    fit_probability: float | None
-    basis: str
-    in_domain: bool
 
 
 class UnfitOut(Out):
@@ -77,16 +89,9 @@ class TokensOut(Out):
     unfit: list[UnfitOut]
 
 
-class DeploymentOut(Out):
+class DeploymentOut(LotOut):
     """A deployment that an API is compared with."""
 
-    gpu_type: str
-    gpu_count: int
-    layout: dict[str, Any]
-    provider: str
-    region: str
-    spot: bool
-    usd_per_hour: Usd
     precision: str
     sequences_in_flight: int
     requests_per_day_at_most: float = Field(description="What it serves at full use, at the forecast's median")
@@ -113,9 +118,22 @@ class CrossingOut(Out):
     price_date: str
     request_usd: Usd
     crossing: BreakEvenOut | None = Field(description="The first that wins as traffic grows; null: never")
+    always_requests_per_day: float | None = Field(
+        description="From here on some number of copies never costs more; before, whoever has to add one may pay more "
+        "again. null: never"
+    )
     crossing_if_slow: BreakEvenOut | None = Field(description="The same if every deployment is as slow as its p90")
     crossing_if_fast: BreakEvenOut | None
     lowest_utilisation: BreakEvenOut = Field(description="The deployment that comes nearest, reached or not")
+
+
+class PriceListOut(Out):
+    """The prices per token that were compared with."""
+
+    name: str
+    oldest: str = Field(description="Day of the oldest price of the list")
+    newest: str
+    doubts: list[str] = Field(description="Prices a factor of ten from those that ship, used all the same")
 
 
 class CurvePointOut(Out):
@@ -147,3 +165,152 @@ class CrossoverOut(Out):
     crossings: list[CrossingOut]
     curve: list[CurvePointOut] = Field(description="Against the first API listed")
     moves: list[MoveOut] = Field(description="Of the break-even utilisation against it, the largest first")
+    price_list: PriceListOut
+
+
+class RunTakesOut(Out):
+    """A training run at the forecast's fast end, its median or its slow end; restarts are expected values in each."""
+
+    hours: float = Field(description="From the order of the machines to the end")
+    usd: Usd
+    machine_usd: Usd
+    storage_usd: Usd
+    training_hours: float = Field(description="Bare work, as forecast")
+    evaluation_hours: float
+    checkpoint_hours: float = Field(description="That the work waits for checkpoints to be written")
+    lost_hours: float = Field(description="Work done again, and restarts")
+    interruptions: float = Field(description="Expected")
+    checkpoint_interval_s: float
+
+
+class TrainingRunCostOut(LotOut, TrustOut):
+    """A training run on some GPUs of one offer, in the fastest layout that fits."""
+
+    scaling_efficiency: float = Field(description="Throughput per GPU over that on the smallest count that fits")
+    smallest_gpu_count: int
+    interruptions_per_hour: float
+    checkpoint_write_s: float
+    p10: RunTakesOut
+    p50: RunTakesOut
+    p90: RunTakesOut
+
+
+class TrainingRunOut(Out):
+    """What a training run costs, the cheapest first."""
+
+    question: dict[str, Any]
+    assumptions: list[str]
+    model_version: str
+    checkpoint_gib: float
+    pareto: list[TrainingRunCostOut] = Field(description="Each is sooner than all that are cheaper")
+    best_of_each_gpu_type: list[TrainingRunCostOut]
+    runs: list[TrainingRunCostOut]
+    unfit: list[UnfitOut]
+    hopeless: list[UnfitOut] = Field(description="Interrupted too often ever to get from checkpoint to checkpoint")
+
+
+class WasteSumsOut(Out):
+    """What was paid, and what of it was of no use."""
+
+    paid_usd: Usd
+    paid_gpu_hours: float
+    usd: Usd = Field(description="Of no use")
+    gpu_hours: float = Field(description="Of no use")
+    gib_hours: float = Field(description="GPU memory that was paid for and not needed, as far as it was measured")
+
+
+class WasteCauseOut(Out):
+    """One cause; the causes add up to the total."""
+
+    cause: str = Field(
+        description="too_large_card, too_many_cards, idle_machine, out_of_memory, cold_start, not_kept or headroom"
+    )
+    usd: Usd
+    gpu_hours: float
+    gib_hours: float
+
+
+class WasteGroupOut(WasteSumsOut):
+    """One tenant, user or GPU type."""
+
+    name: str | None = Field(description="null: no user is named in the job's label `user`, or a machine was idle")
+
+
+class RightSizeOut(Out):
+    """The cheapest candidate of the decision on which the measured peak would have fit."""
+
+    gpu_type: str
+    gpu_count: int
+    provider: str
+    usd: Usd = Field(description="Of the whole use, its run drawn out as the measured one was")
+
+
+class JobWasteOut(WasteSumsOut):
+    """A job with what it wasted."""
+
+    job_id: UUID
+    job: str
+    tenant: str
+    user: str | None
+    gpu_type: str = Field(description="Of its last attempt")
+    gpu_count: int
+    cause: str = Field(description="The dearest")
+    saving_usd: Usd = Field(description="That right-sizing would have saved")
+    right_size: RightSizeOut | None
+
+
+class WasteOut(Out):
+    """What was paid for and not used."""
+
+    since: datetime
+    until: datetime
+    tenant: str | None = Field(description="null: all of them")
+    simulated: bool
+    total: WasteSumsOut
+    causes: list[WasteCauseOut]
+    tenants: list[WasteGroupOut]
+    users: list[WasteGroupOut]
+    gpu_types: list[WasteGroupOut]
+    saving_usd: Usd = Field(description="That right-sizing would have saved, cold starts of both included")
+    right_sized_attempts: int
+    jobs: list[JobWasteOut] = Field(description="The ten that wasted most")
+
+
+class UsdQuantilesOut(Out):
+    """Dollars over all draws."""
+
+    p10: Usd
+    p50: Usd
+    p90: Usd
+
+
+class PaybackOut(Out):
+    """When owning has cost no more than this way, resale left out."""
+
+    months: int | None = Field(description="Most likely; null: not within the horizon")
+    probability: float = Field(description="That it is within the horizon")
+    p10_months: float | None = Field(description="Over the draws in which it is")
+    p50_months: float | None
+    p90_months: float | None
+
+
+class WayCostOut(Out):
+    """What a way of coming by GPUs costs over the horizon, discounted."""
+
+    way: str = Field(description="buy, reserved, on_demand, serverless or api")
+    usd: Usd = Field(description="If everything is as is most likely")
+    parts: dict[str, Usd] = Field(description="Of that; they add up, to the rounding of each")
+    drawn: UsdQuantilesOut
+    cheapest_probability: float
+    saves_usd: Usd = Field(description="Net present value against renting on demand")
+    cumulative_usd: list[Usd] = Field(description="To the end of each month from 0 on; resale comes in the last")
+    payback: PaybackOut | None = Field(description="Of owning, against this way")
+
+
+class RoiOut(Out):
+    """Every way that has a price, the cheapest first."""
+
+    question: dict[str, Any]
+    assumptions: list[str]
+    price_list: PriceListOut | None = Field(description="Null: no price per token was looked up")
+    ways: list[WayCostOut]

@@ -13,6 +13,8 @@ from scheduler.api.schemas.decisions import DecisionOut
 from scheduler.api.schemas.tenants import QueueOut
 from scheduler.domain.states import AttemptState, JobState, Outcome
 
+Stream = Literal["stdout", "stderr"]
+
 
 class JobSummary(Out):
     """One line of a list of jobs."""
@@ -92,6 +94,8 @@ class AttemptOut(Out):
     peak_allocated_gib: float | None
     peak_rss_gib: float | None
     simulated: bool
+    card_id: UUID | None = Field(description="The card that it may share with others of its tenant")
+    shared: bool = Field(description="Whether another was on its card meanwhile; known when it has ended")
 
 
 class EventOut(Out):
@@ -111,6 +115,6 @@ class LogChunkOut(Out):
 
     id: int = Field(description="Give it as `after`, or as Last-Event-ID, to continue behind it")
     attempt_id: UUID
-    stream: Literal["stdout", "stderr"]
+    stream: Stream
     offset: int = Field(description="Bytes of that stream before this piece")
     text: str

@@ -40,11 +40,15 @@ class OfferOut(Out):
     minimum_s: int
     provision_s: float
     interconnect_gbps: float | None
+    egress_usd_per_gib: Usd | None = Field(description="For what leaves its network; null where no price list says")
     tenancy: str
-    backend: str = Field(description="What runs jobs placed here: local, or simulated (no machine is rented)")
+    backend: str = Field(
+        description="What runs jobs placed here: local, slurm, kubernetes, or simulated (no machine is rented)"
+    )
     assumed: list[str] = Field(description="Fields that no price list states")
     source: str
     enabled: bool
+    away: bool = Field(description="Its host is silent: nothing of it is free until that is heard again")
     updated_at: datetime
 
 
@@ -72,8 +76,9 @@ class OfferIn(BaseModel):
     minimum_s: Annotated[int, Field(ge=0, le=86_400 * 30)] = 0
     provision_s: Seconds = 0
     interconnect_gbps: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    egress_usd_per_gib: Annotated[Decimal, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     tenancy: Literal["shared", "dedicated", "unknown"] = "unknown"
-    backend: Literal["local", "simulated"] = "simulated"
+    backend: Literal["local", "simulated", "slurm", "kubernetes", "dstack"] = "simulated"
 
     @model_validator(mode="after")
     def _agree(self) -> OfferIn:
@@ -81,6 +86,10 @@ class OfferIn(BaseModel):
             raise ValueError("give on_demand_usd_per_gpu_hour, spot_usd_per_gpu_hour or both")
         if max(self.sold_gpus or (1,)) > self.node_gpus:
             raise ValueError(f"sold_gpus holds {max(self.sold_gpus or ())}, but the machine has {self.node_gpus} GPUs")
+        if self.backend == "kubernetes" and self.max_nodes > 1:
+            raise ValueError(
+                "a Job of a cluster runs on one node here: max_nodes must be 1 where backend is kubernetes"
+            )
         return self
 
 

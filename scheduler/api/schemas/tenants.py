@@ -19,6 +19,9 @@ Gpus = Annotated[int, Field(ge=0, le=1_000_000, description="Held at once; null 
 Spend = Annotated[
     Decimal, Field(ge=0, le=Decimal(10**9), decimal_places=6, description="In a calendar month (UTC); null is no limit")
 ]
+ShareCards = Annotated[
+    bool, Field(description="Whether several of its jobs may be put on one card, where the forecast says that they fit")
+]
 
 
 class TenantIn(BaseModel):
@@ -30,6 +33,7 @@ class TenantIn(BaseModel):
     share: Share = 1.0
     max_gpus: Gpus | None = None
     max_usd_per_month: Spend | None = None
+    share_cards: ShareCards = False
 
 
 class TenantChange(BaseModel):
@@ -40,11 +44,12 @@ class TenantChange(BaseModel):
     share: Share = 1.0
     max_gpus: Gpus | None = None
     max_usd_per_month: Spend | None = None
+    share_cards: ShareCards = False
 
     @model_validator(mode="after")
     def _something(self) -> TenantChange:
         if not self.model_fields_set:
-            raise ValueError("nothing to change; give share, max_gpus or max_usd_per_month")
+            raise ValueError("nothing to change; give share, max_gpus, max_usd_per_month or share_cards")
         return self
 
 
@@ -56,6 +61,7 @@ class TenantOut(Out):
     share: float
     max_gpus: int | None
     max_usd_per_month: Usd | None
+    share_cards: ShareCards
     created_at: datetime
 
 

@@ -29,7 +29,8 @@ def paths(client: TestClient) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("sent", [None, "Bearer wrong", "Bearer", "Basic dXNlcjpwYXNz", "Bearer \xff"])
 def test_every_call_asks_for_a_key(client: TestClient, sent: str | None) -> None:
     del client.headers["Authorization"]
-    headers = {"Content-Type": "application/json"} | ({} if sent is None else {"Authorization": sent.encode("latin-1")})
+    sent_key = {} if sent is None else {b"Authorization": sent.encode("latin-1")}
+    headers = {b"Content-Type": b"application/json", **sent_key}
     calls = paths(client)
     assert len(calls) > 10
     for method, path in calls:

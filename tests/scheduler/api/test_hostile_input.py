@@ -170,5 +170,5 @@ def test_no_filter_is_a_fault(client: TestClient, query: dict[str, str]) -> None
 @given(body=st.binary(max_size=200), media=st.sampled_from(["application/json", "text/csv", "", "\x7f"]))
 def test_no_bytes_are_a_fault(client: TestClient, body: bytes, media: str) -> None:
     for path in ("/v1/jobs", "/v1/jobs:batch", "/v1/predictions", "/v1/observations:import", "/v1/offers:import"):
-        answer = client.post(path, content=body, headers={"Content-Type": media.encode("latin-1")})
+        answer = client.post(path, content=body, headers={b"Content-Type": media.encode("latin-1")})
         assert answer.status_code in (400, 415, 422), (path, answer.text)

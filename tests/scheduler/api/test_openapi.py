@@ -56,7 +56,8 @@ def test_calls_of_the_contract_are_there(client: TestClient) -> None:
         "DELETE /v1/jobs/{job_id}", "GET /v1/jobs/{job_id}/decisions", "GET /v1/jobs/{job_id}/attempts",
         "GET /v1/jobs/{job_id}/events", "GET /v1/jobs/{job_id}/logs", "GET /v1/offers", "PUT /v1/offers",
         "PATCH /v1/offers/{offer_id}", "GET /v1/gpu-types", "POST /v1/offers:import", "POST /v1/observations:import",
-        "GET /v1/observations", "GET /v1/healthz", "GET /v1/readyz", "GET /v1/metrics",
+        "GET /v1/observations", "GET /v1/healthz", "GET /v1/readyz", "GET /v1/metrics", "GET /v1/pools",
+        "GET /v1/billing", "GET /v1/logs",
     }  # fmt: skip
 
 

@@ -87,6 +87,7 @@ def test_offer_put_in_again_is_replaced(client: TestClient) -> None:
         ({"sold_gpus": [8]}, "sold_gpus"),
         ({"capacity_gpus": -1}, "capacity_gpus"),
         ({"color": 1}, "color"),
+        ({"backend": "kubernetes", "max_nodes": 2}, "max_nodes"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -94,6 +95,13 @@ def test_offer_that_cannot_be_true_is_refused(client: TestClient, change: Spec, 
     answer = client.put("/v1/offers", json=OFFER | change)
     assert answer.status_code == 422, answer.text
     assert said in answer.json()["detail"]
+
+
+def test_nodes_of_a_slurm_cluster_may_be_offered_by_hand(client: TestClient) -> None:
+    nodes = {"provider": "campus", "instance_type": "gpu:a100:4", "backend": "slurm", "max_nodes": 2}
+    assert client.put("/v1/offers", json=OFFER | nodes).json() == {"stored": 1}
+    (found,) = client.get("/v1/offers", params={"provider": "campus"}).json()["items"]
+    assert (found["backend"], found["max_nodes"]) == ("slurm", 2)
 
 
 def test_disabled_offer_is_listed_and_never_chosen(client: TestClient, spec: Spec) -> None:

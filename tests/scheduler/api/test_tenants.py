@@ -34,6 +34,13 @@ def test_a_quota_is_changed_and_lifted_and_the_rest_stays(client: TestClient) ->
     assert (changed["share"], changed["max_usd_per_month"]) == (2, "5.00")
 
 
+def test_sharing_of_cards_is_off_until_it_is_switched_on(client: TestClient) -> None:
+    assert client.post("/v1/tenants", json={"name": "ours"}).json()["share_cards"] is False
+    assert client.patch("/v1/tenants/ours", json={"share_cards": True}).json()["share_cards"] is True
+    (listed,) = [one for one in client.get("/v1/tenants").json()["items"] if one["name"] == "ours"]
+    assert listed["share_cards"] is True
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -43,6 +50,7 @@ def test_a_quota_is_changed_and_lifted_and_the_rest_stays(client: TestClient) ->
         ("POST", "/v1/tenants", {"name": "x", "share": 0}, 422),
         ("PATCH", "/v1/tenants/nobody", {"max_gpus": 1}, 404),
         ("PATCH", "/v1/tenants/default", {}, 422),
+        ("PATCH", "/v1/tenants/default", {"share_cards": "perhaps"}, 422),
         ("POST", "/v1/tenants/nobody/keys", {}, 404),
     ],
 )
