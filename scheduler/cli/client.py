@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +16,11 @@ from scheduler.cli.config import DEFAULT_URL, load_config
 
 TIMEOUT_S = httpx.Timeout(10.0, read=120.0)
 """A plan takes milliseconds; a batch of 1,000 jobs or an import of a large file takes seconds."""
+
+_SILENCE_S = 60.0
+"""Nothing on a stream for so long, when a ping comes every 15 s: whoever sent it is gone."""
+_RECONNECTIONS, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 12, 0.1, 10.0
+"""A minute and a half in all: long enough for a restart."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -75,6 +81,10 @@ class Client:
         sent = {**(headers or {}), "Content-Type": "application/json"}
         return self.call("POST", path, content=_encoded(body), headers=sent)
 
+    def put(self, path: str, body: object) -> Any:
+        """Store a resource under its path and return it."""
+        return self.call("PUT", path, content=_encoded(body), headers={"Content-Type": "application/json"})
+
     def patch(self, path: str, body: object) -> Any:
         """Change a resource and return it."""
         return self.call("PATCH", path, content=_encoded(body), headers={"Content-Type": "application/json"})
@@ -103,16 +113,32 @@ class Client:
         return response.json() if response.content else None
 
     def follow(self, path: str, **query: str) -> Iterator[SentEvent]:
-        """The server-sent events of a stream until the server ends it."""
-        endless = httpx.Timeout(10.0, read=None)  # silence is normal; the server's pings keep the connection
-        try:
-            with self._http.stream("GET", path, params=query, timeout=endless) as response:
-                if response.is_error:
-                    response.read()
-                    raise _refusal(response)
-                yield from _events(response.iter_lines())
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+        """The server-sent events of a stream until its `end`. One that breaks is asked for again behind the last event
+        that came, so a server may be restarted meanwhile."""
+        last, begun, failures = "", False, 0
+        while True:
+            broke = ServerUnreachable(f"{self.url} ends the stream again and again; look at its log")
+            try:
+                for event in self._stream(path, query, last):
+                    last, begun, failures = event.id or last, True, 0
+                    yield event
+                    if event.event == "end":
+                        return
+            except httpx.HTTPError as error:
+                broke = self._unreachable(error)
+            failures += 1
+            if not begun or failures > _RECONNECTIONS:
+                raise broke
+            time.sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures))
+
+    def _stream(self, path: str, query: Mapping[str, str], last: str) -> Iterator[SentEvent]:
+        endless = httpx.Timeout(10.0, read=_SILENCE_S)
+        headers = {"Last-Event-ID": last} if last else None
+        with self._http.stream("GET", path, params=query, timeout=endless, headers=headers) as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            yield from _events(response.iter_lines())
 
     def _unreachable(self, error: httpx.HTTPError) -> ServerUnreachable:
         if isinstance(error, httpx.ReadTimeout):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from scheduler.cli.economics_asking import price_lines
 from scheduler.cli.plan_table import layout_label
 from scheduler.cli.token_table import stream_head
 from scheduler.cli.wording import ABSENT, columns, count, usd
@@ -13,10 +15,10 @@ from scheduler.cli.wording import ABSENT, columns, count, usd
 Json = Mapping[str, Any]
 
 HEADER = (
-    "API", "$/M IN", "$/M OUT", "CACHED", "$/1,000 REQ", "CHEAPER FROM", "IF FAST .. SLOW", "ON", "$/h",
-    "BREAK-EVEN USE p10..p90",
+    "API", "$/M IN", "$/M OUT", "CACHED", "$/1,000 REQ", "CHEAPER FROM", "ALWAYS FROM", "IF FAST .. SLOW", "ON",
+    "$/h", "BREAK-EVEN USE p10..p90",
 )  # fmt: skip
-RIGHT = (1, 2, 3, 4, 5, 8)
+RIGHT = (1, 2, 3, 4, 5, 6, 9)
 
 
 def crossover_text(report: Json) -> str:
@@ -25,12 +27,11 @@ def crossover_text(report: Json) -> str:
     lines = stream_head(report)
     if not report["crossings"]:
         return "\n".join([*lines, "", "Nowhere: no offer that is allowed holds the work within the limits."])
-    # a provider's regions and aliases often cost the same: one line says it
-    rows = list(dict.fromkeys(_row(one) for one in report["crossings"]))
-    lines += ["", *columns(HEADER, rows, right=RIGHT)]
+    lines += ["", *columns(HEADER, _rows(report["crossings"]), right=RIGHT)]
     lines.append(
-        f"CHEAPER FROM: requests a day above which the deployment named costs less, planned up to {100 * most:.0f} % "
-        "of what it serves; never: no traffic does it. BREAK-EVEN USE: the share of its capacity that this is."
+        f"CHEAPER FROM: requests a day from which the deployment named costs less, until {100 * most:.0f} % of what it "
+        "serves is used and a second copy is paid for; never: no traffic does it. ALWAYS FROM: no copy more changes "
+        "that. IF FAST .. SLOW: of CHEAPER FROM. BREAK-EVEN USE: the share of its capacity at which it begins."
     )
     lines += ["", f"What moves the break-even use against {report['crossings'][0]['provider']} most:"]
     lines += columns(
@@ -41,8 +42,20 @@ def crossover_text(report: Json) -> str:
         ],
         right=(1, 3),
     )
-    lines.append(f"API prices of {report['crossings'][0]['price_date']}.")
-    return "\n".join(lines)
+    machines = sorted({one["lowest_utilisation"]["deployment"]["price_date"] for one in report["crossings"]})
+    return "\n".join([*lines, f"GPU prices of {' and '.join(machines)}.", *price_lines(report)])
+
+
+def _rows(crossings: Sequence[Json]) -> list[tuple[str, ...]]:
+    """A provider's regions and aliases often cost the same, and one line says it; where they differ, it names which."""
+    keys: dict[tuple[str, ...], str] = {}
+    for one in crossings:
+        keys.setdefault(_row(one), one["model_key"])
+    prices = Counter(provider for provider, *_ in keys)
+    return [
+        (provider if prices[provider] == 1 else f"{provider}, {key.split('/')[-1]}", *rest)
+        for (provider, *rest), key in keys.items()
+    ]
 
 
 def _row(crossing: Json) -> tuple[str, ...]:
@@ -59,16 +72,17 @@ def _row(crossing: Json) -> tuple[str, ...]:
         _price(crossing["output_usd_per_mtok"]),
         _price(crossing["cached_input_usd_per_mtok"]),
         usd(1000 * Decimal(crossing["request_usd"])),
-        _traffic(found),
-        f"{_traffic(fast)} .. {_traffic(slow)}",
+        _traffic(found and found["requests_per_day"]),
+        _traffic(crossing["always_requests_per_day"]),
+        " .. ".join(_traffic(end and end["requests_per_day"]) for end in (fast, slow)),
         f"{name}{'' if label == ABSENT else f' {label}'}, {where}",
         usd(deployment["usd_per_hour"]),
         f"{_share(shown['utilisation'])}  {_share(shown['utilisation_low'])} .. {_share(shown['utilisation_high'])}",
     )
 
 
-def _traffic(point: Json | None) -> str:
-    return "never" if point is None else f"{count(point['requests_per_day'])}/day"
+def _traffic(requests_per_day: float | None) -> str:
+    return "never" if requests_per_day is None else f"{count(requests_per_day)}/day"
 
 
 def _price(value: str | None) -> str:

@@ -14,7 +14,7 @@ from scheduler.settings import Settings, load_settings
 app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
-    help="The database: upgrade its schema, say where it stands, drop old decisions.",
+    help="The database: upgrade its schema, say where it stands, drop old decisions; the keys of its secrets.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -93,6 +93,58 @@ def prune(
     typer.echo(f"dropped {done.decisions:,} decisions of {', '.join(done.months) or 'no month'}")
     if done.kept:
         typer.echo(f"kept {', '.join(done.kept)}: a job that has not ended was decided then")
+
+
+@app.command()
+def secrets_key(
+    behind: Annotated[
+        bool, typer.Option("--next", help="Add a key that opens and does not seal yet, for every machine to have.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the key that seals secrets, where there is none yet; every API and worker needs the same file."""
+    from scheduler.services.vault import new_key  # noqa: PLC0415
+
+    path = load_settings().secrets_key_path
+    made = behind or not path.exists()
+    if made:
+        new_key(path, seals=not behind)
+    if as_json:
+        typer.echo(json.dumps({"file": str(path), "made": made}))
+        return
+    typer.echo(f"made a key in {path}; keep a copy apart from the database" if made else f"{path} is there already")
+
+
+@app.command()
+def rotate_secrets(
+    new: Annotated[bool, typer.Option("--new-key", help="First make a new key and put it in front.")] = False,
+    behind: Annotated[bool, typer.Option("--next", help="First put the last key of the file in front.")] = False,
+    drop: Annotated[bool, typer.Option("--drop-old", help="Then drop all keys of this file but the first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Seal every secret anew with the first key of the file."""
+    from scheduler.services.secrets import seal_all_anew  # noqa: PLC0415
+    from scheduler.services.vault import Vault, drop_old_keys, new_key, use_last_key  # noqa: PLC0415
+    from scheduler.storage.engine import make_engine  # noqa: PLC0415
+
+    settings = _settings()
+    path = settings.secrets_key_path
+    if not path.exists():
+        raise InvalidArgument(f"there is no key at {path}; make one with `pythia db secrets-key`")
+    engine = make_engine(settings.require_database_url(), pool_size=1)
+    try:
+        if behind:
+            use_last_key(path)
+        if new:
+            new_key(path)
+        sealed = seal_all_anew(engine, Vault(path))
+        dropped = drop_old_keys(path) if drop else 0
+    finally:
+        engine.dispose()
+    if as_json:
+        typer.echo(json.dumps({"sealed": sealed, "dropped_keys": dropped}))
+        return
+    typer.echo(f"sealed {sealed} secrets with the first key of {path}, dropped {dropped} older keys")
 
 
 def _settings() -> Settings:

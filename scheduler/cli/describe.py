@@ -122,4 +122,5 @@ _CONSTRAINTS: dict[str, Callable[[Any], str]] = {
     "max_cost_usd": lambda amount: f"max ${usd(str(amount))}",
     "out_of_memory_usd": lambda amount: f"a crash reckoned at ${usd(str(amount))}",
     "max_runtime_s": lambda seconds: f"at most {duration(seconds)}",
+    "max_runtime_over_p90": lambda multiple: f"at most {multiple:g} × p90",
 }

@@ -1,4 +1,4 @@
-"""Read job specs as people keep them: YAML files, with a model's config.json beside them."""
+"""Read job specs and questionnaires as people keep them: YAML files, with a model's config.json beside them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,21 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_job_file(name: str) -> dict[str, Any]:
     """The job spec in a YAML (or JSON) file, `-` being standard input; InvalidSpec says what is wrong with it."""
-    path = Path(name)
-    raw = _parse(name, _text(name))
+    raw = read_mapping(name, "no job spec: it must be a mapping with name, workload and run")
     workload = raw.get("workload")
     if isinstance(workload, dict) and isinstance(model := workload.get("model"), str) and model.endswith(".json"):
-        base = Path() if name == STDIN else path.parent
-        raw = raw | {"workload": workload | {"model": _config(base / model)}}
+        raw = raw | {"workload": workload | {"model": read_model_beside(None if name == STDIN else name, model)}}
     return raw
+
+
+def read_mapping(name: str, otherwise: str) -> dict[str, Any]:
+    """The mapping in a YAML (or JSON) file, `-` being standard input; `otherwise`: what a file without one holds."""
+    return _parse(name, _text(name), otherwise)
+
+
+def read_model_beside(file: str | None, model: str) -> dict[str, Any]:
+    """The config.json whose path another file names, relative to that file; None: to where we are."""
+    return _config((Path() if file is None else Path(file).parent) / model)
 
 
 def read_model(name: str) -> str | dict[str, Any]:
@@ -55,7 +63,7 @@ def _text(name: str) -> str:
     except OSError as error:
         raise InvalidSpec(f"{name} cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
-        raise InvalidSpec(f"{name} is larger than {MAX_BYTES // 2**20} MiB; it is not a job spec")
+        raise InvalidSpec(f"{name} is larger than {MAX_BYTES // 2**20} MiB; that is no page of text")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -67,7 +75,7 @@ def _head(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _parse(name: str, text: str) -> dict[str, Any]:
+def _parse(name: str, text: str, otherwise: str) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - the loader is a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -77,7 +85,7 @@ def _parse(name: str, text: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise InvalidSpec(f"{name} is not readable as YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict):
-        raise InvalidSpec(f"{name} holds no job spec: it must be a mapping with name, workload and run")
+        raise InvalidSpec(f"{name} holds {otherwise}")
     return raw
 
 

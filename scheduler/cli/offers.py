@@ -39,6 +39,10 @@ def import_offers(
     file: Annotated[str, typer.Argument(metavar="FILE.csv", help="A price list; its format is known by its header.")],
     provider: Annotated[str | None, typer.Option(help="Whose prices, for a catalogue that does not say.")] = None,
     price_date: Annotated[str | None, typer.Option(metavar="DAY", help="Of which day, likewise: 2026-08-23.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs jobs placed there: simulated or dstack. By default what each offer has."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a price list: our own format, or a catalogue of gpuhunt, dstack or SkyPilot.
@@ -50,7 +54,8 @@ def import_offers(
 
     with connect() as server:
         content = read_bytes(file)
-        done = server.upload("/v1/offers:import", content, "text/csv", provider=provider, price_date=price_date)
+        said = {"provider": provider, "price_date": price_date, "backend": backend}
+        done = server.upload("/v1/offers:import", content, "text/csv", **said)
     emit(done, _import_text(done), as_json=as_json)
 
 
@@ -80,7 +85,7 @@ def _text(found: list[Json]) -> str:
             usd(one["on_demand_usd_per_gpu_hour"]),
             usd(one["spot_usd_per_gpu_hour"]),
             one["price_date"],
-            one["backend"] if one["enabled"] else "disabled",
+            "disabled" if not one["enabled"] else "silent" if one["away"] else one["backend"],
         )
         for one in found
     ]

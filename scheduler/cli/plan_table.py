@@ -118,6 +118,8 @@ def _numbered(candidates: Iterable[Json]) -> Iterable[tuple[str, Json]]:
 def _row(number: str, candidate: Json) -> tuple[str, ...]:
     forecast = candidate["forecast"]
     runtime = forecast["runtime_s"] if forecast else {"p50": None, "p90": None}
+    if sharing := candidate.get("sharing"):
+        runtime = sharing["use_s"]  # beside the others, from the order to the end
     cost = candidate["cost_usd"] or {"p50": None, "p90": None}
     return (
         number,
@@ -159,7 +161,9 @@ def verdict(candidate: Json) -> str:
     short = _VERDICTS.get(reason) if number is not None or reason == "chosen" else None
     if short is None:
         return f"{reason}: {candidate['reason_text']}"
-    return short.format(number=number, percent=percent(number or 0))
+    sharing = candidate.get("sharing")  # absent from what was decided before cards were shared
+    with_whom = "" if sharing is None else f", shares the card of {len(sharing['with_jobs'])}"
+    return short.format(number=number, percent=percent(number or 0)) + with_whom
 
 
 _VERDICTS = {

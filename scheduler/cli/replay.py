@@ -52,6 +52,9 @@ def replay(
     hold_out: Annotated[
         HoldOut, typer.Option("--hold-out", help="What the predictor of a measured replay must not have seen.")
     ] = HoldOut.CONFIGURATION,
+    free_layout: Annotated[
+        bool, typer.Option("--free-layout", help="Let measured jobs choose their layout too, not only their card.")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the predictors of a measured replay there.")
     ] = None,
@@ -82,7 +85,7 @@ def replay(
     if kind is ReplayKind.MEASURED:
         if observations is None:
             raise InvalidArgument("--kind measured needs --observations DIR, a folder of measured runs")
-        worlds = _measured(chosen, bought, gpus, observations, hold_out, keep, reference, seed)
+        worlds = _measured(chosen, bought, gpus, observations, hold_out, free_layout, keep, reference, seed)
         world, predictor = worlds.known, f"trained without each {hold_out} that it is asked about"
         entries = entries_of(world, worlds.doubted)
     else:
@@ -123,6 +126,7 @@ def _measured(
     gpus: GpuCatalogue,
     observations: Path,
     hold_out: HoldOut,
+    free_layout: bool,
     keep: Path | None,
     reference: str | None,
     seed: int,
@@ -137,7 +141,7 @@ def _measured(
     group_of = GROUPS[hold_out]
     unseen = train_without(seen, group_of, seed=seed, keep_in=keep or _cache(), say=_progress)
     return build_measured(
-        trace, configurations(seen), Market(prices.offers, unlimited=True), gpus,
+        trace, configurations(seen, free_layout=free_layout), Market(prices.offers, unlimited=True), gpus,
         lambda one: unseen.bundle_of[group_of(one)], seed=seed, reference=reference or REFERENCE,
     )  # fmt: skip
 

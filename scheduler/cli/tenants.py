@@ -22,6 +22,12 @@ MaxGpus = Annotated[str | None, typer.Option(metavar="N", help="GPUs held at onc
 MaxUsd = Annotated[
     str | None, typer.Option("--max-usd-per-month", metavar="USD", help="Spent in a month; `none` lifts the limit.")
 ]
+ShareCards = Annotated[
+    bool | None,
+    typer.Option(
+        "--share-cards/--no-share-cards", help="Let several of its small jobs run on one card, where they fit."
+    ),
+]
 
 
 @app.command()
@@ -30,13 +36,14 @@ def add(
     share: Share = None,
     max_gpus: MaxGpus = None,
     max_usd: MaxUsd = None,
+    share_cards: ShareCards = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a tenant; give it a key with `pythia tenants key NAME`."""
     from scheduler.cli.client import connect  # noqa: PLC0415
 
     with connect() as server:
-        made = server.post("/v1/tenants", {"name": name, **_limits(share, max_gpus, max_usd)})
+        made = server.post("/v1/tenants", {"name": name, **_limits(share, max_gpus, max_usd, share_cards)})
     emit(made, f"{made['name']}  {_said(made)}", as_json=as_json)
 
 
@@ -47,12 +54,12 @@ def list_(as_json: AsJson = False) -> None:
 
     with connect() as server:
         page = server.get("/v1/tenants")
-    header = ("TENANT", "SHARE", "GPUS", "OF", "$ THIS MONTH", "OF", "GPU-H IN 24 H")
+    header = ("TENANT", "SHARE", "GPUS", "OF", "$ THIS MONTH", "OF", "GPU-H IN 24 H", "SHARES CARDS")
     rows = [
         (
             one["name"], f"{one['share']:g}", str(one["gpus"]), _limit(one["max_gpus"]), usd(one["usd_this_month"]),
             "no limit" if one["max_usd_per_month"] is None else usd(one["max_usd_per_month"]),
-            f"{one['gpu_hours_of_a_day']:.1f}",
+            f"{one['gpu_hours_of_a_day']:.1f}", "yes" if one["share_cards"] else "no",
         )
         for one in page["items"]
     ]  # fmt: skip
@@ -65,14 +72,15 @@ def quota(
     share: Share = None,
     max_gpus: MaxGpus = None,
     max_usd: MaxUsd = None,
+    share_cards: ShareCards = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set a tenant's share and quotas; what it holds already it keeps."""
+    """Set a tenant's share and quotas, and whether its jobs share cards; what it holds already it keeps."""
     from scheduler.cli.client import connect  # noqa: PLC0415
 
-    limits = _limits(share, max_gpus, max_usd)
+    limits = _limits(share, max_gpus, max_usd, share_cards)
     if not limits:
-        raise InvalidArgument("nothing to change; give --share, --max-gpus or --max-usd-per-month")
+        raise InvalidArgument("nothing to change; give --share, --max-gpus, --max-usd-per-month or --share-cards")
     with connect() as server:
         changed = server.patch(f"/v1/tenants/{name}", limits)
     emit(changed, f"{changed['name']}  {_said(changed)}", as_json=as_json)
@@ -92,8 +100,9 @@ def key(
     emit(made, made["key"], as_json=as_json)
 
 
-def _limits(share: float | None, max_gpus: str | None, max_usd: str | None) -> dict[str, Any]:
-    limits: dict[str, Any] = {} if share is None else {"share": share}
+def _limits(share: float | None, max_gpus: str | None, max_usd: str | None, share_cards: bool | None) -> dict[str, Any]:
+    given = {"share": share, "share_cards": share_cards}
+    limits: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if max_gpus is not None:
         if max_gpus != "none" and not max_gpus.isdigit():
             raise InvalidArgument(f"--max-gpus is {max_gpus!r}, must be a number of GPUs or none")
@@ -105,7 +114,8 @@ def _limits(share: float | None, max_gpus: str | None, max_usd: str | None) -> d
 
 def _said(one: Json) -> str:
     most = "no limit" if one["max_usd_per_month"] is None else f"${usd(one['max_usd_per_month'])}"
-    return f"share {one['share']:g}, GPUs: {_limit(one['max_gpus'])}, a month: {most}"
+    cards = ", shares cards" if one["share_cards"] else ""
+    return f"share {one['share']:g}, GPUs: {_limit(one['max_gpus'])}, a month: {most}{cards}"
 
 
 def _limit(most: int | None) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from scheduler.cli.plan_table import layout_label
-from scheduler.cli.wording import ABSENT, columns, count, usd
+from scheduler.cli.wording import ABSENT, columns, count, days, tokens, usd
 
 Json = Mapping[str, Any]
 
@@ -32,8 +32,10 @@ def tokens_text(report: Json, *, everything: bool) -> str:
     lines = [*stream_head(report), "", *columns(HEADER, [_row(one) for one in shown], right=RIGHT), LEGEND]
     if report["unfit"]:
         lines.append("Too small, or too slow for the limits: " + _unfit(report) + ".")
-    dates = sorted({one["price_date"] for one in report["costs"]})
-    lines.append(f"{len(shown):,} of {len(report['costs']):,} offers and counts; prices of {dates[0]} to {dates[-1]}.")
+    if strange := sorted({one["gpu_type"] for one in shown if not one["in_domain"]}):
+        lines.append(f"Nothing like this was measured on {', '.join(strange)}: their intervals are wider.")
+    dates = days(one["price_date"] for one in report["costs"])
+    lines.append(f"{len(shown):,} of {len(report['costs']):,} offers and counts; prices of {dates}.")
     return "\n".join(lines)
 
 
@@ -41,9 +43,9 @@ def stream_head(report: Json) -> list[str]:
     """What was asked, and of whom."""
     asked = report["question"]
     model = asked["model"] if isinstance(asked["model"], str) else "the architecture given"
-    work = f"{model}, {asked['input_length']:g} in + {asked['output_length']:g} out tokens"
+    work = f"{model}, {tokens(asked['input_length'])} in + {tokens(asked['output_length'])} out tokens"
     if asked.get("cached_prefix_length"):
-        work += f", {asked['cached_prefix_length']:g} of them cached"
+        work += f", {tokens(asked['cached_prefix_length'])} of them cached"
     limits = [f"{name} ≤ {asked[key]:g} s at p90" for name, key in _LIMITS.items() if asked.get(key)]
     return [f"Tokens     {work}", f"Limits     {', '.join(limits) or 'none'}", f"Predictor  {report['model_version']}"]
 

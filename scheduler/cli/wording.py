@@ -6,7 +6,7 @@ A probability or a memory figure is never rounded in the flattering direction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -62,6 +62,17 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:,.0f}"
+
+
+def tokens(mean: float) -> str:
+    """Whole ones, but for less than ten: the mean of a trace has many digits."""
+    return f"{mean:,.0f}" if mean >= 10 else f"{mean:g}"
+
+
+def days(dates: Iterable[str]) -> str:
+    """From the first to the last of some days, or the one that all are."""
+    known = sorted(dates)
+    return " to ".join(dict.fromkeys((known[0], known[-1])))
 
 
 def percent(value: float) -> str:

@@ -1,9 +1,10 @@
 """The measured world: jobs whose run time on every card and layout they may choose was measured.
 
-Each job is a configuration of batch inference that somebody timed on two or more GPU types. It may choose among the
-measured cells (GPU type × count × layout) only, whatever the policy, and what happens there is what was measured. The
-trace gives arrivals and durations: a job is as much of its configuration's work as takes that long where its user
-would have run it.
+Each job is a configuration of batch inference, a workload on a layout, that somebody timed on two or more GPU types.
+It may choose among the measured cells only, whatever the policy, and what happens there is what was measured. The trace
+gives arrivals and durations: a job is as much of its configuration's work as takes that long where its user would have
+run it. Where the layout is free as well, a configuration is a workload on whatever cards and layouts it was timed on:
+fewer of them, with more to choose from.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Configuration:
 
     workload: InferenceWorkload
     """Software versions aside: they differ from cell to cell."""
+    layout: Layout | None
+    """That of every cell; None where it is free."""
     cells: tuple[Cell, ...]
 
     @property
@@ -71,19 +74,20 @@ def family_of(observation: Observation) -> str:
 GROUPS: Mapping[str, Callable[[Observation], str]] = {"configuration": group_of, "family": family_of}
 
 
-def configurations(observations: Sequence[Observation]) -> list[Configuration]:
+def configurations(observations: Sequence[Observation], *, free_layout: bool = False) -> list[Configuration]:
     """What was timed on at least two GPU types, in an order of its own."""
-    runs: dict[InferenceWorkload, dict[tuple[str, Layout], list[Observation]]] = {}
+    runs: dict[tuple[InferenceWorkload, Layout | None], dict[tuple[str, Layout], list[Observation]]] = {}
     for one in observations:
         if isinstance(one.question.workload, InferenceWorkload) and one.runtime_s is not None:
-            cell = (one.question.gpu.name, one.question.layout)
-            runs.setdefault(_bare(one), {}).setdefault(cell, []).append(one)
+            layout = one.question.layout
+            of = runs.setdefault((_bare(one), None if free_layout else layout), {})
+            of.setdefault((one.question.gpu.name, layout), []).append(one)
     found = [
-        Configuration(workload=workload, cells=tuple(_cell(repeats) for repeats in cells.values()))
-        for workload, cells in runs.items()
+        Configuration(workload=workload, layout=layout, cells=tuple(_cell(repeats) for repeats in cells.values()))
+        for (workload, layout), cells in runs.items()
         if len({gpu for gpu, _ in cells}) >= 2
     ]
-    return sorted(found, key=lambda one: repr(one.workload))
+    return sorted(found, key=lambda one: (repr(one.workload), repr(one.layout)))
 
 
 def _bare(observation: Observation) -> InferenceWorkload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import structlog
 
 from scheduler.cli.main import main
 from scheduler.services.api_keys import make_key
+from scheduler.services.vault import Vault, new_key
 from scheduler.storage.engine import Engine, make_engine
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.support.api import World, served, small_api
@@ -65,11 +67,20 @@ def engine(embedded_postgres_server: PostgresServer) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def server(engine: Engine, pythia: Pythia, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def server_keys(tmp_path: Path) -> Path:
+    """The file with the server's key for secrets."""
+    new_key(tmp_path / "server.key")
+    return tmp_path / "server.key"
+
+
+@pytest.fixture
+def server(engine: Engine, pythia: Pythia, server_keys: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A live server that the command line finds; nothing runs the jobs that are placed there."""
     # it shares this process, and what it logs must not stand in a command's output
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with served(small_api(engine, FixedPredictor(), World())) as url:
+    app = small_api(engine, FixedPredictor(), World())
+    app.state.context = dataclasses.replace(app.state.context, vault=Vault(server_keys))
+    with served(app) as url:
         monkeypatch.setenv("PYTHIA_URL", url)
         monkeypatch.setenv("PYTHIA_API_KEY", make_key(engine, DEFAULT_TENANT, "test"))
         yield url

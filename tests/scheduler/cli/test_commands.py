@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from predictor.facts import datasets_dir
 from scheduler.api.schemas.observations import EXAMPLE
 from scheduler.domain.attempt import AttemptResult, LogChunk
+from scheduler.domain.machines import Meter
 from scheduler.domain.states import Outcome
 from scheduler.services import attempts
 from scheduler.services.seed import PRICES
@@ -150,6 +152,28 @@ def test_followed_logs_end_when_the_job_does(pythia: Pythia, job_file: str, engi
     assert (said.code, said.out) == (0, "out of\n")
 
 
+def test_logs_of_all_jobs_are_searched(pythia: Pythia, job_file: str, worker: Worker) -> None:
+    job_id = submitted(pythia, job_file)
+    worker(job_id, Outcome.COMPLETED)
+    said = pythia("logs", "--search", "TROUB", "--since", "9999d")
+    assert said.code == 0
+    assert said.out.startswith(job_id)
+    assert said.out.endswith("  trouble\n")
+    assert pythia("logs", job_id, "--search", "troub", "--since", "9999d", "--json").json["lines"] == ["trouble"]
+    nothing = pythia("logs", "--search", "no such thing")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "holds 'no such thing'" in nothing.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--search", "ab", "-f"), ("--search", "ab", "--since", "soon"), ("nonsense", "--search", "ab")]
+)
+def test_logs_say_what_is_wrong_with_what_is_asked(pythia: Pythia, arguments: tuple[str, ...]) -> None:
+    said = pythia("logs", *arguments)
+    assert said.code == 2
+    assert len(said.err.strip().splitlines()) == 1
+
+
 def test_cancel_stops_a_job(pythia: Pythia, job_file: str) -> None:
     job_id = submitted(pythia, job_file)
     assert pythia("cancel", job_id).out.split() == [job_id, "cancelled"]
@@ -161,6 +185,10 @@ def test_offers_and_their_import(pythia: Pythia) -> None:
     said = pythia("import-offers", str(datasets_dir() / PRICES), "--json")
     assert said.json["stored"] > 1000
     assert len(pythia("offers", "--json").json) == said.json["stored"] + 2
+    said = pythia("import-offers", str(datasets_dir() / PRICES), "--backend", "dstack", "--json")
+    assert {one["backend"] for one in pythia("offers", "--provider", "nebius", "--json").json} == {"dstack"}
+    assert "dstack rents nothing from akash" in said.json["skipped"]
+    assert pythia("import-offers", str(datasets_dir() / PRICES), "--backend", "abacus").code == 2
 
 
 def test_bad_price_list_is_exit_code_2_with_its_line(pythia: Pythia, tmp_path: Path) -> None:
@@ -207,3 +235,29 @@ def test_bad_input_is_exit_code_2_and_one_sentence(pythia: Pythia, arguments: tu
     assert (said.code, said.out) == (2, "")
     assert said_what in said.err
     assert len(said.err.strip().splitlines()) == 1
+
+
+def test_pools_and_billing_say_when_there_is_nothing(pythia: Pythia) -> None:
+    assert pythia("pools").out == "no machine is rented\n"
+    assert pythia("billing").out == "nothing was booked in that time\ntotal $0.00\n"
+    refused = pythia("billing", "--since", "monday")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+
+
+def test_pools_and_billing_show_machines_and_what_they_cost(pythia: Pythia, job_file: str, engine: Engine) -> None:
+    job_id = submitted(pythia, job_file)
+    attempt_id = UUID(pythia("job", job_id, "--json").json["attempts"][0]["id"])
+    work = attempts.claim(engine, attempt_id, now=NOW, lease_s=60)
+    assert work is not None
+    starting = attempts.mark_starting(engine, attempt_id, work.lease_token, {}, now=NOW, next_poll_at=NOW)
+    assert starting is not None
+    assert "lora try 1" in pythia("pools").out
+    assert starting.machine is not None
+    used = Meter(from_s=0.0, to_s=3600.0)
+    result = AttemptResult(outcome=Outcome.COMPLETED, meter=used, simulated=False)
+    attempts.finish(engine, attempt_id, result, now=NOW - timedelta(seconds=1))
+    for by, shown in (("day", "2026-11-25"), ("job", job_id), ("attempt", "completed"), ("gpu_type", "L40S")):
+        said = pythia("billing", "--by", by)
+        assert shown in said.out
+        assert said.out.endswith("total $1.00\n")
+    assert pythia("billing", "--json").json["items"][0]["usd"] == "1.00"

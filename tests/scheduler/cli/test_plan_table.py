@@ -44,6 +44,12 @@ def test_chosen_candidate_shows_every_figure() -> None:
     ]  # fmt: skip
 
 
+def test_a_card_that_is_shared_says_with_how_many_and_how_long_it_takes_beside_them() -> None:
+    sharing = {"with_jobs": ["a", "b"], "use_s": {"p50": 22_800.0, "p90": 36_000.0}}
+    shown = row(plan_text(decision(candidates=[candidate(sharing=sharing)])), "H100-SXM")
+    assert (shown[7], shown[-1]) == ("6h20 .. 10h00", "CHOSEN, shares the card of 2")
+
+
 def test_dearer_candidate_keeps_its_number_and_says_how_much() -> None:
     shown = row(plan_text(decision()), "L40S")
     assert (shown[0], shown[3], shown[-2], shown[-1]) == ("2", "dp2 zero3", "+12 min", "+110 % cost")
