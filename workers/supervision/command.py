@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,8 +19,9 @@ from typing import BinaryIO
 from workers.supervision.gpus import GIB
 from workers.supervision.oom import OutputWatch
 from workers.supervision.order import Order
-from workers.supervision.output import STREAMS, OutputWriter
+from workers.supervision.output import STREAMS, OutputWriter, Writer
 from workers.supervision.processes import descendants, signal_all, signal_group
+from workers.supervision.redaction import Redactor
 from workers.supervision.report_file import NAME as REPORT
 from workers.supervision.stopped import OutOfMemory
 
@@ -29,6 +30,8 @@ _CLEARING_S = 5.0
 """How long to wait for killed processes to be gone; one stuck in the kernel is left to it."""
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
 """What of the worker's environment a command sees. Everything else may hold the worker's secrets."""
+_BATCH_SYSTEM, _ITS_SECRETS = "SLURM", frozenset({"SLURM_JWT"})
+"""Variables with which Slurm tells a job where it is; `srun` and launchers of training read them."""
 
 
 class CannotStart(Exception):
@@ -39,14 +42,25 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def environment(order: Order, folder: Path, devices: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
-    """The command's whole environment: a few of the worker's variables, the spec's, and ours, which win."""
+NO_SECRETS: Mapping[str, str] = {}
+
+
+def environment(
+    order: Order,
+    folder: Path,
+    devices: Mapping[str, str],
+    inherited: Mapping[str, str],
+    secrets: Mapping[str, str] = NO_SECRETS,
+) -> dict[str, str]:
+    """The command's whole environment: a few of the worker's variables, the spec's, its secrets, and ours: they win."""
     return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         **{name: inherited[name] for name in KEPT_VARIABLES if name in inherited},
+        **{name: value for name, value in inherited.items() if is_of_batch_system(name)},
         "TMPDIR": str(folder / "tmp"),
         **order.env,
+        **secrets,
         "PYTHIA_JOB_ID": order.job_id,
         "PYTHIA_ATTEMPT_ID": order.attempt_id,
         "PYTHIA_REPORT_FILE": str(folder / REPORT),
@@ -54,6 +68,16 @@ def environment(order: Order, folder: Path, devices: Mapping[str, str], inherite
         "CUDA_VISIBLE_DEVICES": "",
         **devices,
     }
+
+
+def working_dir(order: Order, folder: Path) -> Path:
+    """Where the command runs: what the spec says, or a place of the attempt's own."""
+    return Path(order.working_dir) if order.working_dir is not None else folder / "work"
+
+
+def is_of_batch_system(name: str) -> bool:
+    """Whether a batch system says something of a job with a variable, and nothing that is secret."""
+    return name.startswith(_BATCH_SYSTEM) and name not in _ITS_SECRETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +97,25 @@ class Exit:
 class Command:
     """A running command. Nothing but `close` reaps it, so its process group's number stays its own until then."""
 
-    def __init__(self, order: Order, folder: Path, env: dict[str, str]) -> None:
-        self._process = _spawn(order, folder, env)
+    def __init__(
+        self,
+        order: Order,
+        folder: Path,
+        env: dict[str, str],
+        *,
+        hide: Iterable[str] = (),
+        writers: Mapping[str, Writer] | None = None,
+    ) -> None:
+        """Start it. What is to be hidden does not come into its output, which files of the directory take unless
+        `writers` do."""
+        hidden = list(hide)
+        self._redactors = {name: Redactor(hidden) for name in STREAMS}
+        # read first: a command that lives for a moment may be well under way when its start is reported
         self.began = time.monotonic()
+        self._process = _spawn(order, folder, env)
         self.pid = self._process.pid
         self._exited = False
-        self._writers = {name: OutputWriter(folder, name, order.log_cap_bytes) for name in STREAMS}
+        self._writers = writers or {name: OutputWriter(folder, name, order.log_cap_bytes) for name in STREAMS}
         self._watches = {name: OutputWatch() for name in STREAMS}
         self.selector = selectors.DefaultSelector()
         for name, pipe in zip(STREAMS, (self._process.stdout, self._process.stderr), strict=True):
@@ -119,6 +156,8 @@ class Command:
         self._process.returncode = code  # so that Popen does not look for it
         _clear_descendants()
         self._drain()
+        for name in STREAMS:
+            self._keep(name, self._redactors[name].flush())
         ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         unit = 1 if sys.platform == "darwin" else 1024
         return Exit(
@@ -151,6 +190,9 @@ class Command:
             pipe.close()
             return
         self._watches[stream].feed(data)
+        self._keep(stream, self._redactors[stream].feed(data))
+
+    def _keep(self, stream: str, data: bytes) -> None:
         with contextlib.suppress(OSError):  # a full disk costs the log, never the job
             self._writers[stream].write(data)
 
@@ -161,7 +203,7 @@ class Command:
 
 
 def _spawn(order: Order, folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    where = Path(order.working_dir) if order.working_dir is not None else folder / "work"
+    where = working_dir(order, folder)
     if not where.is_dir():
         what = "is not a directory" if where.exists() else "does not exist on this machine"
         raise CannotStart(f"the working directory {where} {what}", 1)
@@ -200,11 +242,10 @@ def _look_for_dead() -> int | None:
 def _clear_descendants() -> None:
     until = time.monotonic() + _CLEARING_S
     while time.monotonic() < until:
-        with contextlib.suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        left = descendants(os.getpid())
-        if not left:
+        except ChildProcessError:  # what its children left behind would be ours by now
             return
-        signal_all(left, signal.SIGKILL)
+        signal_all(descendants(os.getpid()), signal.SIGKILL)
         time.sleep(0.01)

@@ -1,15 +1,16 @@
 """Hand GPUs of this host to one attempt at a time, and read what a process tree holds on them (NVML).
 
 A GPU is taken by locking a file of its name. The kernel drops the lock when the holder ends, however it
-ends, so no GPU stays taken by a supervisor that is gone.
+ends, so no GPU stays taken by a supervisor that is gone. Attempts that share a card share the lock: its file
+then holds what they have in common, the name of their machine.
 """
 
 from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -63,6 +64,13 @@ class Nvml:
         except self._nvml.NVMLError:
             return None
 
+    def free_gib(self, uuid: str) -> float | None:
+        """Memory that nobody uses on a GPU; None where the driver does not answer (any more)."""
+        try:
+            return float(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[uuid]).free) / GIB
+        except self._nvml.NVMLError:
+            return None
+
     def held_gib(self, uuid: str, pids: Iterable[int]) -> float | None:
         """Memory that some processes hold on a GPU; None where the driver does not know them (containers, WSL)."""
         wanted = set(pids)
@@ -104,15 +112,43 @@ class Handout:
         self.locks.close()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenGpus:
+    """GPUs that a batch system has handed to this process."""
+
+    visible: str
+    """Its CUDA_VISIBLE_DEVICES."""
+    uuids: tuple[str, ...]
+    """Those of them that the driver knows: none without one, and no part of a card."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes CUDA see these and no others; batch systems number cards in the order of the bus."""
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self.visible}
+
+
+def given_gpus(reader: GpuReader | None, count: int, visible: str | None) -> GivenGpus:
+    """The GPUs that a batch system's CUDA_VISIBLE_DEVICES names; NoGpus where those are not as many as were placed."""
+    names = [name for each in (visible or "").split(",") if (name := each.strip())]
+    if len(names) != count:
+        raise NoGpus(f"{count} GPU(s) were placed on this node, but the batch system has handed out {len(names)}")
+    known = {name: gpu.uuid for gpu in (reader.gpus() if reader else ()) for name in (str(gpu.index), gpu.uuid)}
+    return GivenGpus(",".join(names), tuple(known[name] for name in names if name in known))
+
+
 def take_gpus(
     reader: GpuReader | None,
     count: int,
     usable_gib: float | None,
     devices_dir: Path,
     *,
+    shared_by: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Handout:
-    """Take `count` GPUs of the type that offers `usable_gib`, waiting a little for those being let go."""
+    """Take `count` GPUs of the type that offers `usable_gib`, waiting a little for those being let go.
+
+    With `shared_by`, one that is held by others under the same name comes before one that is free.
+    """
     if reader is None:
         raise NoGpus(f"{count} GPU(s) were placed on this host, but it has no NVIDIA driver")
     fitting = [gpu for gpu in reader.gpus() if usable_gib is None or _is_of_type(gpu, usable_gib)]
@@ -122,10 +158,12 @@ def take_gpus(
     for look in range(_LOOKS):
         if look:
             sleep(_BETWEEN_LOOKS_S)
-        with ExitStack() as locks:
+        with ExitStack() as locks, _one_at_a_time(devices_dir):
             taken: list[HostGpu] = []
+            if shared_by is not None:
+                taken = [gpu for gpu in fitting if _join(devices_dir / gpu.uuid, shared_by, locks)][:count]
             for gpu in fitting:
-                if len(taken) < count and _lock(devices_dir / gpu.uuid, locks):
+                if len(taken) < count and gpu not in taken and _lock(devices_dir / gpu.uuid, locks, shared_by):
                     taken.append(gpu)
             if len(taken) == count:
                 return Handout(tuple(taken), locks.pop_all())
@@ -136,10 +174,37 @@ def _is_of_type(gpu: HostGpu, usable_gib: float) -> bool:
     return abs(gpu.total_gib - usable_gib) <= _SAME_TYPE * usable_gib
 
 
-def _lock(path: Path, locks: ExitStack) -> bool:
-    file: TextIO = path.open("w")
+@contextmanager
+def _one_at_a_time(devices_dir: Path) -> Iterator[None]:
+    """A lock that is shared is taken in two steps, and nobody may step in between."""
+    with (devices_dir / "handout").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _join(path: Path, shared_by: str, locks: ExitStack) -> bool:
+    """Lock a GPU together with others of the same name; False where it is not theirs."""
+    if not path.exists() or path.read_text() != shared_by:
+        return False
+    return _locked(path.open("r"), fcntl.LOCK_SH, locks)
+
+
+def _lock(path: Path, locks: ExitStack, shared_by: str | None) -> bool:
+    """Lock a GPU that nobody holds, for others of the same name as well where there is one."""
+    file = path.open("a")
+    if not _locked(file, fcntl.LOCK_EX, locks):
+        return False
+    file.truncate(0)
+    if shared_by is not None:
+        file.write(shared_by)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_SH)
+    return True
+
+
+def _locked(file: TextIO, how: int, locks: ExitStack) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return False

@@ -11,6 +11,8 @@ from typing import Protocol
 from workers.supervision.gpus import GIB
 from workers.supervision.processes import descendants
 
+_FULL_GIB = 0.5
+"""Less is free of a card that is full: an allocator asks for blocks of some hundred MiB at a time."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -19,16 +21,21 @@ class VramReader(Protocol):
 
     def used_gib(self, uuid: str) -> float | None: ...
 
+    def free_gib(self, uuid: str) -> float | None: ...
+
     def held_gib(self, uuid: str, pids: Sequence[int]) -> float | None: ...
 
 
 class MemoryProbe:
     """Keeps the peaks seen so far of everything this process is an ancestor of, GiB."""
 
-    def __init__(self, vram: VramReader | None, gpu_uuids: Sequence[str]) -> None:
+    def __init__(self, vram: VramReader | None, gpu_uuids: Sequence[str], *, shared: bool = False) -> None:
+        """`shared`: others may be on the GPUs as well, so only what the driver lays to our processes is ours."""
         self.peak_rss_gib: float | None = None
         self.peak_vram_gib: float | None = None
-        self._vram = vram
+        self.card_is_full = False
+        """Whether hardly anything was free on one of the GPUs at the last look."""
+        self._vram, self._shared = vram, shared
         self._before = {uuid: vram.used_gib(uuid) or 0.0 for uuid in gpu_uuids} if vram else {}
 
     def sample(self) -> None:
@@ -39,9 +46,11 @@ class MemoryProbe:
             self.note_rss(resident)
         if self._vram is None:
             return
+        left = [free for uuid in self._before if (free := self._vram.free_gib(uuid)) is not None]
+        self.card_is_full = bool(left) and min(left) < _FULL_GIB
         for uuid, before in self._before.items():
             held = self._vram.held_gib(uuid, pids)
-            if held is None and (used := self._vram.used_gib(uuid)) is not None:
+            if held is None and not self._shared and (used := self._vram.used_gib(uuid)) is not None:
                 # the driver does not tell processes apart here; the card is ours alone, so what came is ours
                 held = max(0.0, used - before)
             if held is not None:

@@ -19,9 +19,10 @@ _GPU_LINES = re.compile(
     rb"|torch\.(?:cuda\.)?OutOfMemoryError"
     rb"|CUDA error: out of memory"  # PyTorch outside its allocator, llama.cpp, bitsandbytes' own kernels
     rb"|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUDA runtime error[^\n]*out of memory"  # TensorRT-LLM
-    rb"|(?:Error out of memory|out of memory) at line \d+ in file[^\n]*\.cu"  # bitsandbytes
-    rb"|RESOURCE_EXHAUSTED: (?:Out of memory|Failed to allocate)"  # JAX, XLA
+    rb"|[Oo]ut of memory at line \d+ in file"  # bitsandbytes, whose file is .c, .cpp or .cu by version
+    rb"|(?:RESOURCE_EXHAUSTED|Resource exhausted): (?:Out of memory|Failed to allocate)"  # JAX, XLA, TensorFlow
     rb"|Requested amount of GPU memory \(\d+ bytes\) could not be allocated"  # TensorRT
+    rb"|Cuda Runtime \(out of memory\)"  # TensorRT, as its plugins and Triton say it
     rb"|OutOfMemory \(GPU|GPU out of memory"
     rb"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
     rb"|No available memory for the cache blocks"  # vLLM: nothing left for the KV cache after loading the weights
@@ -34,11 +35,14 @@ _HOST_LINES = re.compile(
     rb"^MemoryError\b|\bMemoryError: |numpy\.[\w.]*_ArrayMemoryError"
     rb"|std::bad_alloc"
     rb"|DefaultCPUAllocator: (?:can't|not enough)"
-    rb"|Cannot allocate memory|OutOfMemoryError: Java heap space",
+    rb"|Cannot allocate memory|OutOfMemoryError: Java heap space"
+    rb"|slurmstepd[\w.-]*: error: [^\n]*(?:xceeded (?:job )?memory limit|oom[-_]kill event)",  # on another node
     re.MULTILINE,
 )
 _REACH = 64 * 1024
 """Bytes from a stream's end in which a line explains it: what was printed long before was survived."""
+_CRASHES = frozenset(128 + number for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS))
+"""Exit codes of a native library that gave up, as C++ code does when an allocation fails."""
 _OVERLAP = 512
 """Bytes looked at twice, so that a line split between two reads is not missed."""
 
@@ -101,11 +105,18 @@ def _cgroup_files() -> list[Path]:
 
 
 def judge(
-    exit_code: int, lines: list[OutOfMemory | None], kills_before: dict[str, int], kills_after: dict[str, int]
+    exit_code: int,
+    lines: list[OutOfMemory | None],
+    kills_before: dict[str, int],
+    kills_after: dict[str, int],
+    *,
+    card_was_full: bool = False,
 ) -> OutOfMemory | None:
     """Which memory ran out, for a command that ended by itself; None for any other end.
 
-    A success is a success whatever it printed. A kill is laid to the kernel only if its counter rose meanwhile.
+    A success is a success whatever it printed. A kill is laid to the kernel only if its counter rose meanwhile. A card
+    that was full when it was last looked at explains an end by a signal, before which nothing could be said; where
+    something was said, that explains it: frameworks keep what they no longer need, so a full card alone is no reason.
     """
     if exit_code == 0:
         return None
@@ -115,4 +126,4 @@ def judge(
     for which in (OutOfMemory.GPU, OutOfMemory.HOST):
         if which in lines:
             return which
-    return None
+    return OutOfMemory.GPU if card_was_full and exit_code in _CRASHES else None

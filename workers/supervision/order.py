@@ -1,7 +1,8 @@
 """What a supervisor is told to do: `work.json` in an attempt's directory.
 
 The directory holds `work.json` (this), `status.json` (see `status`), `stop` (somebody wants it to end),
-`stdout.N` and `stderr.N` (see `output`), `tmp/` (the command's TMPDIR) and `work/` (where it runs
+`stdout.N` and `stderr.N` (see `output`), `files.json` and `moved.json` for jobs with files (see
+`workers.staging.plan` and `moving`), `tmp/` (the command's TMPDIR) and `work/` (where it runs
 unless the spec names a directory).
 """
 
@@ -14,6 +15,7 @@ from workers.supervision.files import read_json, write_json
 from workers.supervision.truth import Truth
 
 WORK, STATUS, STOP, LOCK = "work.json", "status.json", "stop", "lock"
+FILES, MOVED = "files.json", "moved.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +37,17 @@ class Order:
     gpu_usable_gib: float | None = None
     """Memory of each by its type: how the host's cards of that type are told from others."""
     devices_dir: str | None = None
-    """Where the host's GPUs are locked, one file each."""
+    """Where the host's GPUs are locked, one file each; None where a batch system has handed them out already."""
     preallocates: bool = False
     """The engine grabs the card up front: what it holds is an upper bound of its need."""
     truth: Truth | None = None
     """Set on the simulated backend."""
+    machine_key: str | None = None
+    """The machine that it runs on; None for one that was started before machines were kept."""
+    shares_card: bool = False
+    """Other attempts of the same machine may be on its GPU, now or later."""
+    left: bool = False
+    """The command is not run at all: what is drawn is all there is."""
 
     def write(self, folder: Path) -> None:
         """Put the order into an attempt's directory; one that a power cut takes is written again."""
@@ -52,4 +60,6 @@ def read_order(folder: Path) -> Order | None:
     if body is None:
         return None
     truth = body.pop("truth")
+    if truth is not None:
+        truth.pop("provision_s", None)  # in orders from before machines were kept
     return Order(**{**body, "command": tuple(body["command"])}, truth=None if truth is None else Truth(**truth))

@@ -8,7 +8,7 @@ missing segment says by itself what was cut.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 STREAMS = ("stdout", "stderr")
 HEAD_SEGMENTS = 2
@@ -19,6 +19,14 @@ _TAIL_SEGMENTS = 2
 def segment_bytes(cap_bytes: int) -> int:
     """Size of a segment under a cap."""
     return max(1, cap_bytes // (HEAD_SEGMENTS + _TAIL_SEGMENTS))
+
+
+class Writer(Protocol):
+    """Takes a stream as it comes."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class OutputWriter:

@@ -35,6 +35,11 @@ def read_report(path: Path) -> JobReport:
         raw = os.read(descriptor, _LARGEST_BYTES + 1)
     finally:
         os.close(descriptor)
+    return parse_report(raw)
+
+
+def parse_report(raw: bytes) -> JobReport:
+    """What a job said, wherever it said it."""
     if len(raw) > _LARGEST_BYTES:
         return JobReport()
     try:

@@ -12,6 +12,10 @@ class Stopped(StrEnum):
     TIMEOUT = "timeout"
     HOST = "host"
     """The machine could not run it on: it is going down, or cannot hand out the GPUs that were placed on it."""
+    OPERATOR = "operator"
+    """Somebody with power over the provider ended it, and neither its user nor we had asked."""
+    CLUSTER_LIMIT = "cluster_limit"
+    """It ran for as long as the cluster lets anything run, which its user had not asked for."""
     OUT_OF_MEMORY = "out_of_memory"
     """Only a simulated provider does that."""
 

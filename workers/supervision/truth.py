@@ -16,8 +16,6 @@ from workers.supervision.stopped import Stopped
 class Truth:
     """Drawn before the start (see `workers.backends.draw`). Times are virtual seconds."""
 
-    provision_s: float
-    """Until the machine is there and the command begins."""
     startup_s: float
     """From the command's start to its first useful work."""
     runtime_s: float
@@ -27,8 +25,17 @@ class Truth:
     usable_vram_gib: float | None
     out_of_memory_s: float | None
     """Command seconds after which memory runs out; None where it suffices."""
+    taken_s: float | None = None
+    """Command seconds after which the provider takes the machine away; None: not while this could still run."""
+    taken_silently: bool = False
+    """It does so without a word: nobody is asked to save anything."""
     time_scale: float
     """Real seconds waited per virtual second; 0 waits for nothing but the command."""
+
+    @property
+    def out_of_memory_words(self) -> str:
+        """What is said when memory runs out."""
+        return f"simulated: CUDA out of memory on a card with {self.usable_vram_gib} GiB"
 
     @property
     def command_s(self) -> float:
@@ -42,11 +49,9 @@ class Truth:
             ends.append((self.out_of_memory_s, Stopped.OUT_OF_MEMORY))
         if max_runtime_s is not None and max_runtime_s < self.command_s:
             ends.append((max_runtime_s, Stopped.TIMEOUT))
+        if self.taken_s is not None:
+            ends.append((self.taken_s, Stopped.HOST))
         return min(ends, key=lambda end: end[0])
-
-    def provisioned_s(self, waited_s: float) -> float:
-        """Virtual seconds of provisioning after so many real ones."""
-        return self._virtual(waited_s, self.provision_s)
 
     def command_so_far_s(self, elapsed_s: float) -> float:
         """Command seconds after so many real ones. A command that really takes longer than was drawn has no more

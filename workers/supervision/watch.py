@@ -7,39 +7,50 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.supervision.command import CannotStart, Command, Exit, environment
-from workers.supervision.gpus import Handout, NoGpus, Nvml, open_nvml, take_gpus
+from workers.supervision.gpus import GivenGpus, Handout, NoGpus, Nvml, given_gpus, open_nvml, take_gpus
 from workers.supervision.memory import MemoryProbe
 from workers.supervision.oom import judge, kernel_kills
-from workers.supervision.order import STOP, Order
+from workers.supervision.order import FILES, STOP, Order
+from workers.supervision.output import Writer
 from workers.supervision.processes import identify
 from workers.supervision.report_file import NAME as REPORT
 from workers.supervision.report_file import read_report
 from workers.supervision.status import RunState, Status
 from workers.supervision.stopped import OutOfMemory, Stopped
 
-HARD = "hard"
-"""What the stop file holds when nobody wants to wait for a graceful end."""
+if TYPE_CHECKING:
+    from workers.supervision.staged import Staged
+
+TAKEN_SILENTLY = "simulated: its machine vanished"
+GRACEFUL, HARD = "graceful", "hard"
+"""What the stop file holds: the latter when nobody wants to wait for a graceful end."""
 _FIRST_LOOK_S, _LOOK_GROWTH, _LONGEST_LOOK_S = 0.02, 1.3, 0.5
 """Memory is sampled often at first, when models load and jobs of seconds live, then seldom, to cost nothing."""
 _HEARTBEAT_S = 2.0
 _HEARSAY_S = 0.2
+NOT_TOLD: Mapping[str, Any] = {}
 
 
 class Supervisor:
     """One command's keeper. It trusts nothing but its own clock, its order and the kernel."""
 
-    def __init__(self, folder: Path, order: Order, status: Status) -> None:
+    def __init__(self, folder: Path, order: Order, status: Status, told: Mapping[str, Any] = NOT_TOLD) -> None:
+        """`told` is what no disk may hold: `secrets` by their variables, `access` to the store of the job's files."""
+        self._secrets: Mapping[str, str] = told.get("secrets", {})
+        self._files = _files_of(folder, order, told.get("access"))
         self._folder, self._order, self._status = folder, order, status
         self._truth = order.truth
         self._began = self._beaten = time.monotonic()
         self._command_s = 0.0
         self._host_is_ending = False
+        self._handout: Handout | GivenGpus | None = None
         self._wake, wake_writer = os.pipe()
         for end in (self._wake, wake_writer):
             os.set_blocking(end, False)
@@ -50,16 +61,13 @@ class Supervisor:
 
     def run(self) -> Status:
         """See the command through to its end; the final status is on disk when this returns."""
-        handout: Handout | None = None
         kills_before = kernel_kills()
         try:
-            if (stopped := self._provision()) is not None:
+            if (stopped := self._asked()) is not None:
                 return self._end(stopped=stopped)
-            nvml = open_nvml() if self._order.gpu_count else None
-            handout = self._take_gpus(nvml)
-            probe = MemoryProbe(nvml, handout.uuids if handout else ())
-            devices = handout.environment if handout else {}
-            command = Command(self._order, self._folder, environment(self._order, self._folder, devices, os.environ))
+            if (ended := self._bring_in()) is not None:
+                return ended
+            command, probe = self._begin()
         except CannotStart as refusal:
             return self._end(failure=str(refusal), exit_code=refusal.exit_code, runtime_s=0.0)
         except NoGpus as refusal:
@@ -71,25 +79,63 @@ class Supervisor:
         stopped, exited = self._watch(command, probe)
         if stopped is None:
             stopped = self._outlast(command) if exited.code == 0 else self._ended_with_the_host(exited)
-        memory = judge(exited.code, command.said(), kills_before, kernel_kills()) if stopped is None else None
+        memory = self._ran_out(command, probe, exited, kills_before) if stopped is None else None
         return self._conclude(command, probe, exited, stopped, memory)
 
-    def _take_gpus(self, nvml: Nvml | None) -> Handout | None:
+    def _begin(self) -> tuple[Command, MemoryProbe]:
+        """Start the command on what this host hands out for it; CannotStart or NoGpus say why not."""
+        nvml = open_nvml() if self._order.gpu_count else None
+        self._handout = self._take_gpus(nvml)  # kept: the GPUs are let go with it
+        uuids, devices = (self._handout.uuids, self._handout.environment) if self._handout else ((), {})
+        probe = MemoryProbe(nvml, uuids, shared=self._order.shares_card)
+        given = environment(self._order, self._folder, devices, os.environ, self._secrets)
+        return Command(self._order, self._folder, given, hide=self._secrets.values(), writers=self._writers()), probe
+
+    def _writers(self) -> Mapping[str, Writer] | None:
+        """Where the command's output is kept; None for the files of its directory."""
+        return None
+
+    def _ran_out(
+        self, command: Command, probe: MemoryProbe, exited: Exit, kills_before: dict[str, int]
+    ) -> OutOfMemory | None:
+        """Which memory ran out, for a command that ended by itself."""
+        # an engine that grabs the card fills it whatever happens
+        full = probe.card_is_full and not self._order.preallocates
+        return judge(exited.code, command.said(), kills_before, kernel_kills(), card_was_full=full)
+
+    def _bring_in(self) -> Status | None:
+        """Fetch the job's files; the last word, where that ends the attempt. It is part of starting up."""
+        moved = None if self._files is None else self._files.bring_in(self._look)
+        if moved is None:
+            return None
+        if moved.stopped is not None:
+            return self._end(stopped=moved.stopped)
+        if moved.failure is None:
+            return None
+        if moved.may_pass:  # no fault of the job: it goes again while attempts last
+            return self._end(failure=f"inputs: {moved.failure}", stopped=Stopped.HOST)
+        return self._end(failure=f"inputs: {moved.failure}", exit_code=1, runtime_s=0.0)
+
+    def _take_out(self, exited: Exit, stopped: Stopped | None, memory: OutOfMemory | None) -> str | None:
+        """Keep what the command left; why not all of it, where that could not be done."""
+        # one that is to go again, or was told to leave it, has nothing to keep
+        if self._files is None or stopped in (Stopped.ASKED, Stopped.HOST) or memory is not None:
+            return None
+        return self._files.take_out(self._look, all_expected=stopped is None and exited.code == 0)
+
+    def _look(self) -> Stopped | None:
+        self._beat()
+        return self._asked()
+
+    def _take_gpus(self, nvml: Nvml | None) -> Handout | GivenGpus | None:
         """GPUs of this host for this process's lifetime: the kernel takes them back when it ends."""
         order = self._order
         if not order.gpu_count:
             return None
-        assert order.devices_dir is not None  # noqa: S101 - written with every order that has GPUs
-        return take_gpus(nvml, order.gpu_count, order.gpu_usable_gib, Path(order.devices_dir))
-
-    def _provision(self) -> Stopped | None:
-        """Wait, as scaled, until a simulated machine has come; say why if the wait was cut short."""
-        if self._truth is not None:
-            until = self._began + self._truth.provision_s * self._truth.time_scale
-            while (left := until - time.monotonic()) > 0 and self._asked() is None:
-                time.sleep(min(left, 0.05))
-                self._beat()
-        return self._asked()
+        if order.devices_dir is None:
+            return given_gpus(nvml, order.gpu_count, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        shared = order.machine_key if order.shares_card else None
+        return take_gpus(nvml, order.gpu_count, order.gpu_usable_gib, Path(order.devices_dir), shared_by=shared)
 
     def _watch(self, command: Command, probe: MemoryProbe) -> tuple[Stopped | None, Exit]:
         """Follow the command until it has ended by itself or was made to."""
@@ -168,13 +214,18 @@ class Supervisor:
             # a run that was cut short shows no peak: it had not come to it
             self._note(peak_vram_gib=self._truth.peak_vram_gib if completed else None)
             virtual_s, verdict = self._truth.verdict(self._order.max_runtime_s)
-            came_to_verdict = completed or stopped in (Stopped.OUT_OF_MEMORY, Stopped.TIMEOUT)
+            came_to_verdict = completed or (stopped is verdict and stopped is not None)
             self._passed(virtual_s if came_to_verdict else self._truth.command_so_far_s(elapsed))
             if verdict is stopped is Stopped.OUT_OF_MEMORY:
                 memory = OutOfMemory.GPU
-                failure = f"simulated: CUDA out of memory on a card with {self._truth.usable_vram_gib} GiB"
+                failure = self._truth.out_of_memory_words
                 command.say(f"pythia, {failure}")
+            if verdict is stopped is Stopped.HOST and self._truth.taken_silently:
+                failure = TAKEN_SILENTLY
         command.close_output()
+        if (lost := self._take_out(exited, stopped, memory)) is not None:
+            how = None if completed or stopped is not None else f"exit code {exited.code}"
+            failure = "; ".join(filter(None, (failure, how, lost)))
         return self._end(
             stopped=stopped, exit_code=exited.code, signal=exited.signal, out_of_memory=memory, failure=failure
         )
@@ -223,8 +274,17 @@ class Supervisor:
     def _stamp(self) -> None:
         held = time.monotonic() - self._began
         if self._truth is not None:
-            held = self._truth.provisioned_s(held) + self._command_s
+            held = self._command_s
         self._note(heartbeat_at=time.time(), held_s=held)
 
     def _note(self, **facts: Any) -> None:
         self._status = replace(self._status, **facts)
+
+
+def _files_of(folder: Path, order: Order, access: Mapping[str, Any] | None) -> Staged | None:
+    if not (folder / FILES).exists():
+        return None
+    # most jobs have none, and every job waits for its supervisor's imports
+    from workers.supervision.staged import Staged  # noqa: PLC0415
+
+    return Staged(folder, order, access)

@@ -17,7 +17,16 @@ GPU_WORDS = [
     "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
     "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4096 bytes.",
     "[TensorRT-LLM][ERROR] CUDA runtime error in ::cudaMalloc(ptr, n): out of memory (memoryManager.cpp:111)",
+    "RuntimeError: Resource exhausted: Out of memory while trying to allocate 5520758552 bytes.",
+    "XlaRuntimeError: RESOURCE_EXHAUSTED: Failed to allocate request for 2.99GiB (3206250496B) on device ordinal 0",
+    "[TensorRT-LLM][ERROR] CUDA runtime error in error: out of memory (/src/tensorrt_llm/runtime/ipcUtils.cpp:48)",
+    "[TensorRT-LLM][ERROR] CUDA runtime error in ::cudaMallocAsync(ptr, n, stream): out of memory (tllmBuffers.h:112)",
+    "[TRT] [E] 1: [genericReformat.cuh::copyVectorizedRunKernel::1587] Error Code 1: Cuda Runtime (out of memory)",
+    "[TRT-LLM] [RANK 2] [E] Error executing load_single_module: CUDA out of memory. Tried to allocate 40.00 MiB.",
+    "ValueError: To serve one request 4.11 GiB KV cache is needed, which is larger than the available KV cache memory",
     "Error out of memory at line 380 in file /src/csrc/pythonInterface.cu",
+    "Error out of memory at line 351 in file /home/developer/bitsandbytes/csrc/pythonInterface.c",
+    "CUDA error: out of memory at line 88 in file /src/csrc/ops.cpp",
     "Error: cudaErrorMemoryAllocation",
     "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     "ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size 8589934592",
@@ -29,12 +38,19 @@ HOST_WORDS = [
     "terminate called after throwing an instance of 'std::bad_alloc'",
     "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
     "fork: Cannot allocate memory",
+    "1: slurmstepd: error: StepId=7.0 exceeded memory limit (452956160 > 104857600), being killed",
+    "1: slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.",
 ]
 INNOCENT_WORDS = [
     "loss 0.31, out of 400 samples",
     "set PYTORCH_CUDA_ALLOC_CONF to avoid fragmentation",
     "assert isinstance(error, CustomMemoryErrors)",
     "memory allocated: 12 GiB",
+    "slurmstepd: error: *** STEP 7.0 ON n3 CANCELLED AT 2026-11-29T22:06:52 ***",
+    # XLA's allocator about a try that it can do without
+    "W bfc_allocator.cc:310] Allocator (GPU_0_bfc) ran out of memory trying to allocate 3.37GiB with freed_by_count=0.",
+    # vLLM about a card that somebody else is using
+    "ValueError: Free memory on device (67.24/79.25 GiB) on startup is less than desired GPU memory utilization (0.9)",
 ]
 
 
@@ -98,3 +114,22 @@ def test_the_end_of_a_command_is_judged_by_code_words_and_the_kernel(
     exit_code: int, line: OutOfMemory | None, kills: int, expected: OutOfMemory | None
 ) -> None:
     assert judge(exit_code, [None, line], {"vmstat": 5, "gone": 1}, {"vmstat": 5 + kills}) is expected
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "line", "expected"),
+    [
+        (134, None, OutOfMemory.GPU),  # aborted by a library that could not allocate, and could not say so
+        (139, None, OutOfMemory.GPU),
+        (1, None, None),  # frameworks keep what they no longer need: a full card alone is no reason
+        (137, None, None),
+        (0, None, None),
+        (134, OutOfMemory.HOST, OutOfMemory.HOST),
+    ],
+)
+def test_a_full_card_explains_a_crash_without_a_word(
+    exit_code: int, line: OutOfMemory | None, expected: OutOfMemory | None
+) -> None:
+    assert judge(exit_code, [line], {}, {}, card_was_full=True) is expected
+    if line is None:
+        assert judge(exit_code, [line], {}, {}) is None

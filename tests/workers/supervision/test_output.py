@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.attempt import LogChunk
-from workers.backends.output import read_output
+from workers.backends.output import PIECE_BYTES, read_output
 from workers.supervision.output import OutputWriter, segment_bytes
 
 CAP = 64
@@ -79,3 +79,15 @@ def test_what_is_no_text_is_shown_as_such_and_counted_as_it_was(tmp_path: Path) 
 def test_a_file_of_the_commands_that_looks_like_a_segment_is_passed_by(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_text("not ours")
     assert read(tmp_path, 0, ended=True) == []
+
+
+def test_much_output_comes_in_pieces_of_whole_lines(tmp_path: Path) -> None:
+    text = "".join(f"step {number} läuft\n" for number in range(12_000)) + "→" * PIECE_BYTES
+    OutputWriter(tmp_path, "stdout", 8 * 2**20).write(text.encode())
+    chunks = read_output(tmp_path, "stdout", 0, cap_bytes=8 * 2**20, ended=False)
+    assert "".join(chunk.text for chunk in chunks) == text
+    assert max(chunk.size for chunk in chunks) <= PIECE_BYTES
+    assert [chunk.offset for chunk in chunks[1:]] == [chunk.offset + chunk.size for chunk in chunks[:-1]]
+    lines = [chunk for chunk in chunks if "step" in chunk.text]
+    assert len(lines) > 3
+    assert all(chunk.text.endswith("\n") for chunk in lines[:-1])
