@@ -1,0 +1,1 @@
+"""Files of a job, brought in before its command starts and taken out after its end, in a process of their own."""
