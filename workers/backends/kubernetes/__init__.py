@@ -1,0 +1,1 @@
+"""Run attempts as Jobs of a Kubernetes cluster."""
