@@ -1,0 +1,1 @@
+"""Run attempts in clouds through a dstack server."""
