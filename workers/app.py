@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from celery.signals import worker_process_init
 
-from scheduler.broker import Broker
+from scheduler.broker import HOST_KINDS, Broker
 from scheduler.dispatch import QUEUE_OF
 from scheduler.embedded.transport import forget_connections
 
@@ -13,13 +13,19 @@ app = Celery("pythia", include=["workers.tasks"])
 """What a task is registered with; `configure` gives it a broker when a worker starts."""
 
 
-def configure(celery: Celery, broker: Broker) -> None:
-    """Put an app on a broker, with our queues and habits."""
+def configure(celery: Celery, broker: Broker, *, host: str | None = None) -> None:
+    """Put an app on a broker, with our queues and habits, and with those of a host where it is one that runs jobs."""
+    of_host = [] if host is None else [broker.host_queue(kind, host) for kind in HOST_KINDS]
     celery.conf.update(
         **broker.celery_settings(),
-        task_queues=broker.queues(),
-        task_routes={task: {"queue": broker.queue(kind)} for task, kind in QUEUE_OF.items()},
-        task_default_queue=broker.queue("maintenance"),
+        task_queues=[
+            *broker.queues(),
+            *of_host,
+        ],  # a queue per kind of work, so that a worker can be given one kind and no other
+        task_routes={task: {"queue": broker.queue(kind)} for task, kind in QUEUE_OF.items()},  # no caller names a queue
+        task_default_queue=broker.queue(
+            "maintenance"
+        ),  # "celery" is every installation's: a shared broker would mix us
         task_create_missing_queues=False,  # a misspelt queue is an error, not a message no one will ever read
         accept_content=["json"],  # whoever can write to the broker must not be able to run code in a worker
         task_ignore_result=True,  # the outcome is in PostgreSQL; a result backend would be a second truth

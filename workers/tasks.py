@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, SWEEP, TRAIN
+from scheduler.dispatch import LAUNCH, NOTIFY, PLACE_WAITING, POLL, RECONCILE, SWEEP, TRAIN
 from workers.app import app
 from workers.wiring import installation
 
@@ -21,15 +21,24 @@ def launch(attempt_id: str) -> None:
 
 
 @app.task(name=POLL)
-def poll(attempt_id: str) -> None:
-    """Look at what runs."""
-    installation().runner.look(UUID(attempt_id))
+def poll(attempt_id: str | None = None, attempt_ids: str = "") -> None:
+    """Look at what runs: at one, or at several whose ids are joined by commas."""
+    if attempt_id is not None:
+        installation().runner.look(UUID(attempt_id))
+    if attempt_ids:
+        installation().runner.look_at_all([UUID(each) for each in attempt_ids.split(",")])
 
 
 @app.task(name=SWEEP)
 def sweep() -> None:
     """Find what fell through."""
     installation().runner.sweep()
+
+
+@app.task(name=RECONCILE)
+def reconcile() -> None:
+    """Compare machines with their providers."""
+    installation().runner.reconcile()
 
 
 @app.task(name=PLACE_WAITING)

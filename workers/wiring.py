@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from uuid import UUID
@@ -11,6 +12,7 @@ from celery.signals import worker_process_init
 
 from predictor.architectures.catalogue import load_models
 from predictor.hardware import load_gpu_types
+from scheduler.domain.attempt import AttemptWork
 from scheduler.revision import git_revision
 from scheduler.services.champion import champion_predictor
 from scheduler.services.knowledge import Knowledge, know
@@ -19,8 +21,12 @@ from scheduler.services.trainings import run_training
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import Engine, make_engine
 from workers.backends.base import Backend
+from workers.backends.handed_over import HandedOver
 from workers.backends.local import local_backend
 from workers.backends.simulated import simulated_backend
+from workers.backends.slurm.backend import slurm_backend
+from workers.backends.supervised import nothing
+from workers.handing_out import handing_out
 from workers.runner import Runner
 from workers.webhook import Messenger
 
@@ -40,10 +46,12 @@ class Installation:
         self._settings, self._engine = settings, engine
         self.runner = Runner(
             engine=engine,
-            backends=make_backends(settings),
+            backends=make_backends(settings, handing_out(engine, settings).of),
             clock=utc_now,
             lease_s=settings.lease_s,
             poll_interval_s=settings.poll_interval_s,
+            log_days=settings.log_days,
+            host=settings.this_host,
         )
         self.messenger = Messenger(engine=engine, clock=utc_now)
 
@@ -61,18 +69,44 @@ class Installation:
     @cached_property
     def _knowledge(self) -> Knowledge:
         """Loaded by the first job that waits: most worker processes never decide anything."""
-        return know(champion_predictor(self._engine, self._settings))
+        return know(champion_predictor(self._engine, self._settings), self._settings)
 
 
-def make_backends(settings: Settings) -> dict[str, Backend]:
-    """The ways to run attempts on this host, by the names that offers give them."""
+def make_backends(settings: Settings, hand_over: Callable[[AttemptWork], HandedOver] = nothing) -> dict[str, Backend]:
+    """The ways to run attempts that this worker has, by the names that offers give them."""
     data_path, cap = settings.data_path, settings.log_cap_bytes
-    return {
-        "local": local_backend(data_path, log_cap_bytes=cap),
+    backends: dict[str, Backend] = {
+        "local": local_backend(data_path, log_cap_bytes=cap, host=settings.this_host, hand_over=hand_over),
         "simulated": simulated_backend(
-            data_path, log_cap_bytes=cap, seed=settings.simulation_seed, time_scale=settings.time_scale
+            data_path,
+            log_cap_bytes=cap,
+            seed=settings.simulation_seed,
+            time_scale=settings.time_scale,
+            run_commands=settings.simulation_commands,
+            faults=settings.simulation_faults,
+            host=settings.this_host,
+            hand_over=hand_over,
         ),
     }
+    if settings.slurm_dir is not None:
+        backends["slurm"] = slurm_backend(
+            settings.slurm_dir.expanduser().absolute(),
+            log_cap_bytes=cap,
+            python=settings.slurm_python,
+            options=settings.slurm_options,
+            window_s=settings.slurm_window_s,
+            hand_over=hand_over,
+        )
+    if settings.kubernetes_namespace is not None:
+        # its client is large, and most installations have no cluster
+        from workers.backends.kubernetes.backend import Kubernetes  # noqa: PLC0415
+
+        backends["kubernetes"] = Kubernetes(settings=settings, clock=utc_now, hand_over=hand_over)
+    if settings.dstack_url is not None:
+        from workers.backends.dstack.backend import Dstack  # noqa: PLC0415
+
+        backends["dstack"] = Dstack(settings=settings, clock=utc_now)
+    return backends
 
 
 @cache
@@ -80,7 +114,7 @@ def installation() -> Installation:
     """The installation that the environment names."""
     settings = load_settings()
     # a process of the pool works on one task at a time: one connection, and one to spare
-    return Installation(settings, make_engine(settings.require_database_url(), pool_size=1))
+    return Installation(settings, make_engine(settings.require_database_url(), pool_size=1, overflow=1))
 
 
 @worker_process_init.connect

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.domain.runtime_limit import RuntimeLimit
 from scheduler.domain.states import Outcome
 from workers.backends.base import Phase, Report
 from workers.outcomes import result_of
@@ -31,6 +32,8 @@ def report(**facts: Any) -> Report:
         ({"exit_code": 0, "stopped": Stopped.ASKED}, True, Outcome.CANCELLED, None),
         ({"stopped": Stopped.ASKED}, False, Outcome.LOST, "it was taken for lost before it could start"),
         ({"exit_code": 143, "stopped": Stopped.TIMEOUT}, False, Outcome.TIMEOUT, None),
+        ({"stopped": Stopped.CLUSTER_LIMIT, "failure": "Slurm's limit"}, False, Outcome.TIMEOUT, "Slurm's limit"),
+        ({"stopped": Stopped.OPERATOR, "failure": "by an admin"}, False, Outcome.CANCELLED, "by an admin"),
         ({"exit_code": 143, "stopped": Stopped.HOST}, False, Outcome.PREEMPTED, "its host is going down"),
         ({"stopped": Stopped.HOST, "failure": "no GPU is free"}, False, Outcome.LOST, "no GPU is free"),
         (
@@ -50,6 +53,16 @@ def test_every_end_has_its_name(
 ) -> None:
     result = result_of(report(**facts), cancel_requested=cancel_requested, has_device_memory=True)
     assert (result.outcome, result.reason) == (outcome, reason)
+
+
+def test_outputs_that_were_not_kept_are_said_and_change_no_outcome() -> None:
+    lost = "not all outputs were kept"
+    done = result_of(report(exit_code=0, failure=lost), cancel_requested=False, has_device_memory=True)
+    assert (done.outcome, done.reason) == (Outcome.COMPLETED, lost)
+    late = report(exit_code=143, stopped=Stopped.TIMEOUT, failure=lost)
+    limit = RuntimeLimit(seconds=5.0, words="it ran longer than 5 s")
+    over = result_of(late, cancel_requested=False, has_device_memory=True, limit=limit)
+    assert (over.outcome, over.reason) == (Outcome.TIMEOUT, "it ran longer than 5 s; not all outputs were kept")
 
 
 def test_without_device_memory_the_hosts_memory_is_what_ran_out() -> None:

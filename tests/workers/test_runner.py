@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import workers.reconciler
 import workers.runner
 import workers.step
 from scheduler.dispatch import LAUNCH, POLL
 from scheduler.domain.states import AttemptState, JobState, Outcome
-from scheduler.services import attempts
+from scheduler.services import attempts, pools
 from scheduler.services.cancel import cancel_job
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.workers.conftest import leave_nothing
@@ -107,6 +109,17 @@ def test_a_run_beyond_its_limit_is_a_timeout(workshop: Workshop) -> None:
     assert (job.state, workshop.attempts(job_id)[0].outcome) == (JobState.FAILED, Outcome.TIMEOUT)
 
 
+def test_a_run_beyond_a_multiple_of_its_forecast_is_a_timeout_where_its_user_said_so(workshop: Workshop) -> None:
+    where = {"providers": ["local"]}
+    job_id = workshop.submit(["sleep", "60"], runtime_s=0.05, constraints=where | {"max_runtime_over_p90": 2})
+    job = workshop.turn_until_over(job_id)
+    assert (job.state, workshop.attempts(job_id)[0].outcome) == (JobState.FAILED, Outcome.TIMEOUT)
+    assert job.reason is not None
+    assert re.fullmatch(r"ran longer than it may: 2 times the \d+ s that were forecast at p90", job.reason)
+    patient = workshop.submit(["sleep", "0.5"], runtime_s=0.05, constraints=where)
+    assert workshop.turn_until_over(patient).state is JobState.COMPLETED
+
+
 def test_a_command_that_cannot_start_fails_with_one_sentence(workshop: Workshop) -> None:
     job = workshop.turn_until_over(workshop.submit(["no-such-program"]))
     assert job.state is JobState.FAILED
@@ -186,7 +199,7 @@ def test_what_a_worker_could_not_release_any_more_is_tidied_up(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = workshop.submit(["true"])
-    monkeypatch.setattr(Supervised, "release", _die)
+    monkeypatch.setattr(Supervised, "clear", _die)
     workshop.turn_until_over(job_id)
     monkeypatch.undo()
     handle = workshop.backends["local"].locate(workshop.attempts(job_id)[0].id)
@@ -245,8 +258,8 @@ class Mortal:
 
 
 ON_THE_WAY = (
-    "claim", "locate", "mark_starting", "start", "poll", "take_poll", "collected_bytes", "collect", "still_running",
-    "mark_running", "finish", "release",
+    "claim", "locate", "mark_starting", "provision", "start", "poll", "take_poll", "collect", "still_running",
+    "mark_running", "finish", "clear", "is_releasing", "release", "close",
 )  # fmt: skip
 """Every call to the database or a backend between a job's placement and its end."""
 
@@ -260,10 +273,17 @@ def test_a_worker_may_die_before_and_after_everything_it_does(
         moment = [(side, name)]
         for module in (workers.runner, workers.step):
             monkeypatch.setattr(module, "attempts", Mortal(attempts, moment))
+        for module in (workers.reconciler, workers.step):
+            monkeypatch.setattr(module, "pools", Mortal(pools, moment))
         monkeypatch.setitem(workshop.backends, "local", Mortal(backend, moment))
-        started = tmp_path / f"{side}-{name}"
-        job_id = workshop.submit(["sh", "-c", f"echo $$ >> {started}; echo said; sleep 0.1"])
+        started, go = tmp_path / f"{side}-{name}", tmp_path / f"{side}-{name}-go"
+        wait = f"until test -e {go}; do sleep 0.02; done"
+        job_id = workshop.submit(["sh", "-c", f"echo $$ >> {started}; echo said; {wait}; sleep 0.1"])
+        if name == "still_running":  # however slow the machine is, it runs until somebody has seen it running
+            workshop.turn_until(lambda moment=moment: moment == [], step_s=1)  # type: ignore[misc]
+        go.touch()
         job = workshop.turn_until_over(job_id, step_s=1)
+        workshop.turn_until(lambda: not workshop.rented(), step_s=1)
         context = f"a worker died {side} {name}: {workshop.events(job_id)}"
         assert moment == [], f"no worker came to die {side} {name}"
         assert job.state is JobState.COMPLETED, context

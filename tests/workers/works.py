@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from predictor.layout import Layout
 from scheduler.domain.attempt import AttemptWork
+from scheduler.domain.machines import Machine, MachineState, Tariff
 from scheduler.domain.spec import parse_job_spec
 from scheduler.domain.states import AttemptState
-from workers.backends.base import Handle, Phase, Report
-from workers.backends.supervised import Supervised
+from workers.backends.base import Backend, Handle, Phase, Report
 
 T = TypeVar("T")
 
@@ -33,16 +33,43 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
+def make_machine(*, spot: bool = False, provision_s: float = 0.0, key: str | None = None) -> Machine:
+    """A machine of one H100 for $3.00 an hour, written down and not ordered yet."""
+    machine_id = uuid.uuid4()
+    return Machine(
+        id=machine_id,
+        tenant_id=uuid.uuid4(),
+        key=key or f"pythia-test-{machine_id}",
+        state=MachineState.REQUESTED,
+        backend="simulated",
+        account="test",
+        offer_id=uuid.uuid4(),
+        provider="acme",
+        region="eu-1",
+        gpu_type="H100-SXM",
+        spot=spot,
+        provision_s=provision_s,
+        tariff=Tariff(gpu_count=1, micros_per_gpu_hour=3_000_000, billing_increment_s=1, minimum_s=0),
+        attempt_id=None,
+        metered_s=0.0,
+        billed_micros=0,
+    )
+
+
 def make_work(
     command: Sequence[str],
     *,
     forecast: Mapping[str, Any] = ON_CPU,
     simulation: Mapping[str, Any] | None = None,
     max_runtime_s: float | None = None,
-    provision_s: float = 0.0,
+    machine: Machine | None = None,
+    card_id: uuid.UUID | None = None,
     number: int = 1,
     job_id: uuid.UUID | None = None,
     workload: Mapping[str, Any] | None = None,
+    region: str = "",
+    instance_type: str = "",
+    gpu_count: int = 1,
     **run: Any,
 ) -> AttemptWork:
     """An attempt at running a command, claimed a moment ago."""
@@ -61,19 +88,24 @@ def make_work(
         lease_token=uuid.uuid4(),
         spec=parse_job_spec(spec),
         backend="local",
+        offer_id=uuid.uuid4(),
         provider="local",
-        region="",
+        region=region,
+        instance_type=instance_type,
         gpu_type="CPU",
-        gpu_count=1,
+        gpu_count=gpu_count,
         layout=Layout(),
         spot=False,
-        provision_s=provision_s,
+        provision_s=0.0,
         forecast=forecast,
         handle=None,
+        machine=machine,
+        collected={},
         cancel_requested=False,
         claimed_at=datetime.now(UTC),
         running_at=None,
         seen_at=None,
+        card_id=card_id,
     )
 
 
@@ -86,7 +118,7 @@ def until(happened: Callable[[], T], *, within_s: float = 20.0) -> T:
     return seen
 
 
-def ended(backend: Supervised, handle: Handle, *, within_s: float = 20.0) -> Report:
+def ended(backend: Backend, handle: Handle, *, within_s: float = 20.0) -> Report:
     """Wait for an attempt to be over."""
 
     def look() -> Report | None:
@@ -98,6 +130,6 @@ def ended(backend: Supervised, handle: Handle, *, within_s: float = 20.0) -> Rep
     return report
 
 
-def printed(backend: Supervised, handle: Handle, stream: str = "stdout") -> str:
+def printed(backend: Backend, handle: Handle, stream: str = "stdout") -> str:
     """All that an ended attempt printed on a stream."""
     return "".join(chunk.text for chunk in backend.collect(handle, {}, ended=True) if chunk.stream == stream)

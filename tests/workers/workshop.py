@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from scheduler.broker import QueueKind
-from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, SWEEP, Arguments
+from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, RECONCILE, SWEEP, Arguments
 from scheduler.domain.states import FINAL_JOB_STATES, JobState
 from scheduler.services import jobs
 from scheduler.services.import_offers import put_offers
@@ -76,7 +76,7 @@ class Workshop:
             engine=self.engine, backends=self.backends, clock=self.clock, lease_s=LEASE_S, poll_interval_s=0.05
         )
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments) -> None:
+    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
         """The broker: it keeps messages until a worker comes."""
         if task not in self.lost:
             self.messages.append((task, dict(arguments)))
@@ -100,11 +100,16 @@ class Workshop:
             except Died:
                 worker = self.worker()
 
-    def answer(self, worker: Runner, task: str, arguments: Arguments) -> None:
+    def answer(self, worker: Runner, task: str, arguments: Arguments, *, host: str | None = None) -> None:
         answers: Mapping[str, Callable[..., object]] = {
             LAUNCH: lambda attempt_id: worker.launch(UUID(attempt_id)),
-            POLL: lambda attempt_id: worker.look(UUID(attempt_id)),
+            POLL: lambda attempt_id="", attempt_ids="": (
+                worker.look_at_all([UUID(each) for each in attempt_ids.split(",")])
+                if attempt_ids
+                else worker.look(UUID(attempt_id))
+            ),
             SWEEP: worker.sweep,
+            RECONCILE: worker.reconcile,
             PLACE_WAITING: lambda: place_waiting(self.engine, know(self.predictor), now=self.clock()),
         }
         answers[task](**arguments)
@@ -119,11 +124,12 @@ class Workshop:
             time.sleep(0.02)
         return job
 
-    def turn_until(self, happened: Callable[[], object], *, within_s: float = 20.0) -> None:
+    def turn_until(self, happened: Callable[[], object], *, step_s: float = 0.0, within_s: float = 20.0) -> None:
         deadline = time.monotonic() + within_s
         while not happened():
             assert time.monotonic() < deadline, "it did not happen in time"
             self.turn()
+            self.ahead += timedelta(seconds=step_s)
             time.sleep(0.02)
 
     def job(self, job_id: UUID) -> JobView:
@@ -138,6 +144,12 @@ class Workshop:
     def printed(self, job_id: UUID, stream: str = "stdout") -> str:
         chunks = jobs.read_logs(self.engine, DEFAULT_TENANT, job_id)
         return "".join(chunk.text for chunk in chunks if chunk.stream == stream)
+
+    def rented(self) -> list[str]:
+        """The states of machines that are not gone."""
+        with self.engine.connect() as connection:
+            query = sa.text("SELECT state FROM machines WHERE state <> 'gone' ORDER BY id")
+            return list(connection.execute(query).scalars())
 
     def reserved(self) -> int:
         with self.engine.connect() as connection:

@@ -31,32 +31,38 @@ class NothingToDraw(Exception):
     """A forecast says too little to stand in for a run; the message is one sentence."""
 
 
-def draw_truth(work: AttemptWork, *, seed: int, time_scale: float) -> Truth:
+def draw_truth(work: AttemptWork, *, seed: int, time_scale: float, others_gib: float = 0.0) -> Truth:
     """The truth of one attempt. What the spec's `simulation` states is taken as it is; its seed names the job too,
-    so that a spec submitted again meets the same fate."""
+    so that a spec submitted again meets the same fate.
+
+    `others_gib` is what others on its card need of it: whoever comes last runs out of memory. Each takes as long as it
+    does alone: how they slow each other down is not drawn.
+    """
     told = work.spec.simulation
     if told is not None and told.seed is not None:
         job, attempt = f"{told.seed}", f"{told.seed}/{work.number}"
     else:
         job, attempt = f"{seed}/{work.job_id}", f"{seed}/{work.attempt_id}"
     forecast = work.forecast
-    need = _share(job, "need")
+    need = draw_share(job, "need")
     peak = told.peak_vram_gib if told else None
-    usable = work.usable_vram_gib
+    whole = work.usable_vram_gib
+    usable = whole if whole is None else max(0.0, whole - others_gib)
     if peak is not None:
         suffices = usable is None or peak <= usable
     else:
         peak = _peak_gib(forecast, need)
-        suffices = _suffices(forecast, need, peak, usable)
+        suffices = _suffices(forecast, need, peak, usable) and (
+            not others_gib or peak is None or peak <= (usable or 0.0)
+        )
         if suffices and peak is not None and usable is not None:
             peak = min(peak, usable)  # a cache stops growing where the card ends
     runtime_s = told.runtime_s if told else None
     if runtime_s is None:
-        runtime_s = _runtime_s(forecast, _share(attempt, "time"))
+        runtime_s = _runtime_s(forecast, draw_share(attempt, "time"))
     startup_s = float(forecast.get("startup_s") or 0.0)
-    fails_after = startup_s + runtime_s * _OOM_WITHIN * _share(attempt, "moment")
+    fails_after = startup_s + runtime_s * _OOM_WITHIN * draw_share(attempt, "moment")
     return Truth(
-        provision_s=work.provision_s,
         startup_s=startup_s,
         runtime_s=runtime_s,
         peak_vram_gib=peak,
@@ -73,7 +79,7 @@ def log_normal(share: float, *, p50: float, low: tuple[float, float], high: tupl
     return float(p50 * (value / p50) ** (z / at))
 
 
-def _share(*names: str) -> float:
+def draw_share(*names: str) -> float:
     """An even number strictly between 0 and 1, fixed by its names."""
     digest = hashlib.sha256("/".join(names).encode()).digest()
     return (int.from_bytes(digest[:6]) + 0.5) / 2**48

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from scheduler.domain.attempt import AttemptWork
+from scheduler.domain.sharing import preallocates
 from workers.backends.base import StartFailed
-from workers.backends.supervised import Supervised
+from workers.backends.book import Entry, MachineBook
+from workers.backends.handed_over import HandedOver
+from workers.backends.supervised import Supervised, host_account, nothing
 from workers.supervision.order import Order
 
 GRACE_S = 10.0
 """Between SIGTERM and SIGKILL: time to write a checkpoint."""
-_PREALLOCATING = frozenset({"vllm", "sglang", "tensorrt-llm", "trtllm", "jax"})
-"""Engines that take most of the card at start, whatever the job needs: their peak is an upper bound."""
 
 
-def local_backend(data_path: Path, *, log_cap_bytes: int) -> Supervised:
+def local_backend(
+    data_path: Path,
+    *,
+    log_cap_bytes: int,
+    host: str | None = None,
+    hand_over: Callable[[AttemptWork], HandedOver] = nothing,
+) -> Supervised:
     """Real runs on this host, with its GPUs where the placement has any."""
+    host = host or socket.gethostname()
 
-    def order(work: AttemptWork) -> Order:
+    def order(work: AttemptWork, _: Entry | None) -> Order:
         base = basic_order(work, log_cap_bytes=log_cap_bytes)
         usable = work.usable_vram_gib
         if usable is None:  # placed on the CPU
@@ -29,10 +39,18 @@ def local_backend(data_path: Path, *, log_cap_bytes: int) -> Supervised:
             gpu_count=work.gpu_count,
             gpu_usable_gib=usable,
             devices_dir=str(data_path / "gpus"),
-            preallocates=_preallocates(work),
+            preallocates=preallocates(work.spec.workload),
         )
 
-    return Supervised(directory=data_path / "attempts" / "local", make_order=order)
+    directory = data_path / "attempts" / "local"
+    return Supervised(
+        directory=directory,
+        make_order=order,
+        book=MachineBook(directory=data_path / "machines" / "local"),
+        account=host_account(host, directory),
+        host=host,
+        hand_over=hand_over,
+    )
 
 
 def basic_order(work: AttemptWork, *, log_cap_bytes: int) -> Order:
@@ -40,19 +58,16 @@ def basic_order(work: AttemptWork, *, log_cap_bytes: int) -> Order:
     run = work.spec.run
     if run is None:
         raise StartFailed("the job spec has no run.command")
+    limit = work.runtime_limit
     return Order(
         attempt_id=str(work.attempt_id),
         job_id=str(work.job_id),
         command=tuple(run.command),
         env=dict(run.env),
         working_dir=run.working_dir,
-        max_runtime_s=work.spec.constraints.max_runtime_s,
+        max_runtime_s=None if limit is None else limit.seconds,
         grace_s=GRACE_S,
         log_cap_bytes=log_cap_bytes,
+        machine_key=None if work.machine is None else work.machine.key,
+        shares_card=work.card_id is not None,
     )
-
-
-def _preallocates(work: AttemptWork) -> bool:
-    """Whether the engine grabs the card. Inference that names no engine may: better no lesson than a wrong one."""
-    engine = getattr(work.spec.workload, "engine", None)
-    return engine.casefold() in _PREALLOCATING if engine else work.spec.workload.type == "inference"

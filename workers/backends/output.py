@@ -8,6 +8,9 @@ from pathlib import Path
 from scheduler.domain.attempt import LogChunk
 from workers.supervision.output import HEAD_SEGMENTS, segment_bytes
 
+PIECE_BYTES = 64 * 1024
+"""At most in one chunk: whoever reads slowly is sent few at a time, and a search reads no more than it must."""
+
 
 def read_output(folder: Path, stream: str, since: int, *, cap_bytes: int, ended: bool) -> list[LogChunk]:
     """What a stream holds from a byte offset on; each chunk begins where the one before it ended.
@@ -46,8 +49,22 @@ def _read(path: Path, skip: int) -> bytes:
 
 
 def _chunk(stream: str, offset: int, data: bytes) -> list[LogChunk]:
-    text = data.decode("utf-8", errors="replace")
-    return [LogChunk(stream=stream, offset=offset, size=len(data), text=text)] if data else []
+    chunks: list[LogChunk] = []
+    while data:
+        piece = _piece(data)
+        text = piece.decode("utf-8", errors="replace")
+        chunks.append(LogChunk(stream=stream, offset=offset, size=len(piece), text=text))
+        offset, data = offset + len(piece), data[len(piece) :]
+    return chunks
+
+
+def _piece(data: bytes) -> bytes:
+    """The beginning of much data: whole lines, or whole characters of a line that is longer than a piece."""
+    if len(data) <= PIECE_BYTES:
+        return data
+    piece = data[:PIECE_BYTES]
+    lines = piece.rfind(b"\n") + 1
+    return piece[:lines] if lines else _whole_characters(piece)
 
 
 def _notice(stream: str, offset: int, cut: int) -> LogChunk:

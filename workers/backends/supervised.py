@@ -6,35 +6,38 @@ of having started anything.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
 from scheduler.domain.attempt import AttemptWork, LogChunk
-from workers.backends.base import Handle, Phase, Report, StartFailed
-from workers.backends.output import read_output
-from workers.supervision.command import KEPT_VARIABLES
+from scheduler.domain.machines import Machine
+from workers.backends.base import Handle, MachineReport, Phase, Report, StartFailed
+from workers.backends.book import Entry, MachineBook
+from workers.backends.folders import KEPT_S, clear_scratch, collect_output, prepare
+from workers.backends.handed_over import NOTHING, HandedOver
+from workers.nursery import Nursery, NurseryGone, NurserySlow
+from workers.supervise import SUPERVISOR_LOG
 from workers.supervision.order import STOP, Order, read_order
-from workers.supervision.output import STREAMS
 from workers.supervision.processes import marked, signal_all, signal_group
 from workers.supervision.status import RunState, Status, ownership, read_status
 from workers.supervision.stopped import Stopped
-from workers.supervision.watch import HARD
+from workers.supervision.watch import GRACEFUL, HARD
 
 _START_LIMIT_S = 30.0
-_KEPT_S = 7 * 86400.0
-"""How long the statuses of ended attempts, and files that commands left in their scratch space, are kept."""
-_PACKAGES = Path(__file__).resolve().parents[2]
-"""Where `workers` is imported from, installed or not."""
+_NURSERY = Nursery()
+
+
+def nothing(_: AttemptWork) -> HandedOver:
+    """What attempts are given where nothing is kept for them."""
+    return NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,27 +45,55 @@ class Supervised:
     """A backend on this host; `make_order` says what a supervisor shall do with an attempt."""
 
     directory: Path
-    make_order: Callable[[AttemptWork], Order]
+    make_order: Callable[[AttemptWork, Entry | None], Order]
+    """What to do with an attempt on its machine as it stands at the start."""
+    book: MachineBook
+    account: str
+    host: str
+    """What this host is called."""
+    hand_over: Callable[[AttemptWork], HandedOver] = nothing
+    """What an attempt is given beside its command: secrets and files."""
     simulated: bool = False
+    host_bound: bool = True
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether anything is."""
+        return self.hand_over is not nothing
+
+    def provision(self, machine: Machine) -> MachineReport:
+        """A slot of this host is there as soon as it is asked for."""
+        return self.book.open(machine)
 
     def start(self, work: AttemptWork) -> Handle:
         """Write the order and start a supervisor; it alone decides whether it is the first."""
         folder = self._folder(work.attempt_id)
         if read_status(folder) is None:
-            # the command's scratch space, and a TMPDIR that goes with the attempt
-            for name in ("tmp", "work"):
-                (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.make_order(work).write(folder)
-            _supervise(folder)
+            machine = work.machine
+            entry = (
+                None
+                if machine is None
+                else self.book.begin(
+                    machine.key, str(work.attempt_id), shares=work.card_id is not None, most_s=self._most_s
+                )
+            )
+            self._begin(folder, self.make_order(work, entry), self.hand_over(work))
         return self.locate(work.attempt_id)
+
+    def _begin(self, folder: Path, order: Order, handed: HandedOver) -> None:
+        if handed.plan is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            handed.plan.write(folder)
+        prepare(folder, order)
+        _supervise(folder, handed.sent())
 
     def locate(self, attempt_id: UUID) -> Handle:
         """A directory follows from the attempt's id."""
-        return {"host": socket.gethostname(), "folder": str(self._folder(attempt_id))}
+        return {"host": self.host, "folder": str(self._folder(attempt_id))}
 
     def poll(self, handle: Handle) -> Report:
         """What the supervisor last wrote, unless it is gone."""
-        if handle["host"] != socket.gethostname():
+        if handle["host"] != self.host:
             return Report(phase=Phase.ELSEWHERE, simulated=self.simulated)
         folder = Path(handle["folder"])
         status = read_status(folder)
@@ -73,15 +104,28 @@ class Supervised:
             status = read_status(folder) or status
             if status.state is not RunState.ENDED:
                 _end_remains(folder, status)
-                return _report(status, Phase.VANISHED)
-        return _report(status, Phase(status.state))
+                return self._metered(folder, status, report_of(status, Phase.VANISHED))
+        return self._metered(folder, status, report_of(status, Phase(status.state)))
+
+    def _metered(self, folder: Path, status: Status, report: Report) -> Report:
+        """With the machine's meter, once nothing of it runs any more."""
+        if report.phase not in (Phase.RUNNING, Phase.ENDED, Phase.VANISHED):
+            return report
+        order = read_order(folder)
+        if order is None or order.machine_key is None:
+            return report
+        if report.phase is Phase.RUNNING:
+            began_s = self.book.began_s(order.machine_key, folder.name) if order.shares_card else None
+            return replace(report, began_s=began_s)
+        use = self.book.end(order.machine_key, folder.name, used_s=status.held_s, ended_at=status.heartbeat_at)
+        return report if use is None else replace(report, meter=use[0], machine_gone=use[1])
 
     def stop(self, handle: Handle, *, hard: bool) -> None:
         """Leave word for the supervisor; where there has been none yet, forbid the start for good."""
         folder = Path(handle["folder"])
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{STOP}"
-        draft.write_text(HARD if hard else "graceful")
+        draft.write_text(HARD if hard else GRACEFUL)
         draft.replace(folder / STOP)
         with ownership(folder):
             status = read_status(folder)
@@ -98,19 +142,25 @@ class Supervised:
             with suppress(ProcessLookupError):
                 os.kill(status.supervisor.pid, signal.SIGCHLD)  # wakes it; it looks for the word by itself as well
 
-    def collect(self, handle: Handle, since: Mapping[str, int], *, ended: bool) -> list[LogChunk]:
-        """New output of both streams."""
-        folder = Path(handle["folder"])
-        order = read_order(folder)
-        if order is None:
-            return []
-        return [
-            chunk
-            for stream in STREAMS
-            for chunk in read_output(folder, stream, since.get(stream, 0), cap_bytes=order.log_cap_bytes, ended=ended)
-        ]
+    def release(self, key: str) -> MachineReport:
+        """Give a slot back; what runs there is ended, with the time that it has had so far on the meter."""
+        used_s: dict[str, float] = {}
+        for attempt_id in self.book.running(key):
+            handle = self.locate(UUID(attempt_id))
+            self.stop(handle, hard=True)
+            status = read_status(Path(handle["folder"]))
+            used_s[attempt_id] = 0.0 if status is None else status.held_s
+        return self.book.close(key, used_s=used_s)
 
-    def release(self, handle: Handle) -> None:
+    def list(self) -> Sequence[MachineReport]:
+        """Every slot that is held."""
+        return self.book.live()
+
+    def collect(self, handle: Handle, since: Mapping[str, int], *, ended: bool) -> Sequence[LogChunk]:
+        """New output of both streams."""
+        return collect_output(Path(handle["folder"]), since, ended=ended)
+
+    def clear(self, handle: Handle) -> None:
         """Delete temporary files and output. The status stays for a while: it keeps a late start from running."""
         folder = Path(handle["folder"])
         if not folder.is_dir():
@@ -118,50 +168,53 @@ class Supervised:
         if self.poll(handle).phase in (Phase.ABSENT, Phase.STARTING, Phase.RUNNING):
             self.stop(handle, hard=True)
             return
-        shutil.rmtree(folder / "tmp", ignore_errors=True)
-        for stream in STREAMS:
-            for segment in folder.glob(f"{stream}.*"):
-                segment.unlink(missing_ok=True)
-        with suppress(OSError):  # what the command left where it ran is its user's
-            (folder / "work").rmdir()
+        clear_scratch(folder)
 
     def tidy(self, has_ended: Callable[[UUID], bool]) -> None:
-        """Release ended attempts that were not, and forget those that were long ago."""
+        """Clear ended attempts that were not, and forget those that were long ago."""
         now = time.time()
         for folder in self.directory.iterdir() if self.directory.is_dir() else ():
             with suppress(ValueError, FileNotFoundError):
                 attempt_id, quiet_s = UUID(folder.name), now - folder.stat().st_mtime
-                if quiet_s > _KEPT_S:
+                if quiet_s > KEPT_S:
                     if not (status := read_status(folder)) or not status.attended:
                         shutil.rmtree(folder, ignore_errors=True)
-                elif (folder / "tmp").exists() and has_ended(attempt_id):  # what is released has no tmp any more
-                    self.release(self.locate(attempt_id))
+                elif (folder / "tmp").exists() and has_ended(attempt_id):  # what is cleared has no tmp any more
+                    self.clear(self.locate(attempt_id))
+        self.book.forget()
+
+    def _most_s(self, attempt_id: str) -> float:
+        """Seconds of its machine that an attempt uses at most: those that were drawn; infinite for one that is real."""
+        order = read_order(self.directory / attempt_id)
+        drawn = None if order is None else order.truth
+        return math.inf if order is None or drawn is None else drawn.verdict(order.max_runtime_s)[0]
 
     def _folder(self, attempt_id: UUID) -> Path:
         return self.directory / str(attempt_id)
 
 
-def _supervise(folder: Path) -> None:
-    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+def host_account(host: str, directory: Path) -> str:
+    """Machines that are folders of a host's disk are seen from that host alone."""
+    return f"{host}:{directory}"
+
+
+def _supervise(folder: Path, told: bytes | None) -> None:
     try:
-        done = subprocess.run(
-            # -P: a file of the current directory must not be taken for a module of ours
-            [sys.executable, "-P", "-m", "workers.supervise", str(folder)],
-            env={**environment, "PYTHONPATH": str(_PACKAGES)},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=_START_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        owned = _NURSERY.supervise(folder, told, within_s=_START_LIMIT_S)
+    except NurserySlow:
         return  # a slow host: the supervisor may yet come, and the next poll sees whether it did
-    except OSError as error:
-        raise StartFailed(f"no supervisor could be started: {error}") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise StartFailed(f"no supervisor could be started: {said[-1] if said else f'exit code {done.returncode}'}")
+    except NurseryGone:
+        # it may have been killed with the order in its hands: asked twice, an attempt is owned once
+        try:
+            owned = _NURSERY.supervise(folder, told, within_s=_START_LIMIT_S)
+        except NurserySlow:
+            return
+        except NurseryGone as error:
+            raise StartFailed(f"no supervisor could be started: {error}") from error
+    if not owned:
+        log = folder / SUPERVISOR_LOG
+        said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        raise StartFailed(f"no supervisor could be started: {said[-1] if said else 'it says nothing'}")
 
 
 def _end_remains(folder: Path, status: Status) -> None:
@@ -171,7 +224,8 @@ def _end_remains(folder: Path, status: Status) -> None:
     signal_all(marked("PYTHIA_ATTEMPT_ID", folder.name), signal.SIGKILL)
 
 
-def _report(status: Status, phase: Phase) -> Report:
+def report_of(status: Status, phase: Phase) -> Report:
+    """A status in the words of every backend."""
     return Report(
         phase=phase,
         exit_code=status.exit_code,

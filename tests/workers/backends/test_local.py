@@ -138,7 +138,7 @@ def test_a_run_beyond_its_limit_is_a_timeout(local: Supervised) -> None:
 
 
 def test_a_command_deaf_to_sigterm_is_killed_after_the_grace(local: Supervised) -> None:
-    impatient = replace(local, make_order=lambda work: replace(local.make_order(work), grace_s=0.3))
+    impatient = replace(local, make_order=lambda *facts: replace(local.make_order(*facts), grace_s=0.3))
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     )
@@ -161,7 +161,8 @@ def test_a_command_asked_to_end_may_end_gracefully(local: Supervised) -> None:
 
 
 def test_a_hard_stop_does_not_wait(local: Supervised) -> None:
-    handle = local.start(make_work(["sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"]))
+    handle = local.start(make_work(["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.02; done"]))
+    until(lambda: local.collect(handle, {}, ended=False))
     local.stop(handle, hard=True)
     assert ended(local, handle, within_s=5).signal == signal.SIGKILL  # the grace would be 10 s
 
@@ -327,7 +328,7 @@ def test_release_deletes_output_and_keeps_what_forbids_a_second_start(local: Sup
     work = make_work(["sh", "-c", f"echo hello; touch $TMPDIR/scratch; echo x >> {tmp_path}/started"])
     handle = local.start(work)
     ended(local, handle)
-    local.release(handle)
+    local.clear(handle)
     assert sorted(path.name for path in Path(handle["folder"]).iterdir()) == [
         "lock", "status.json", "supervisor.log", "work.json",
     ]  # fmt: skip
@@ -337,7 +338,7 @@ def test_release_deletes_output_and_keeps_what_forbids_a_second_start(local: Sup
 
 def test_release_ends_what_should_not_run_any_more(local: Supervised) -> None:
     handle = local.start(make_work(["sleep", "60"]))
-    local.release(handle)
+    local.clear(handle)
     assert ended(local, handle).stopped is Stopped.ASKED
 
 
@@ -367,7 +368,7 @@ def test_tidying_forgets_after_a_week_what_nobody_watches(local: Supervised) -> 
 def test_what_the_command_left_where_it_ran_is_its_users(local: Supervised) -> None:
     handle = local.start(make_work(["touch", "model.bin"]))
     ended(local, handle)
-    local.release(handle)
+    local.clear(handle)
     assert (Path(handle["folder"]) / "work" / "model.bin").exists()
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from scheduler.domain.states import Outcome
 from tests.workers.conftest import leave_nothing
-from tests.workers.works import FORECAST, ended, make_work, printed, until
-from workers.backends.base import Phase, Report
+from tests.workers.works import FORECAST, ended, make_machine, make_work, printed, until
+from workers.backends.base import MachinePhase, Phase, Report
 from workers.backends.simulated import simulated_backend
 from workers.backends.supervised import Supervised
 from workers.outcomes import result_of
@@ -42,20 +42,26 @@ def run(backend: Supervised, *command: str, **changes: Any) -> Report:
     return ended(backend, backend.start(make_work(command, **{"forecast": FORECAST, "simulation": TOLD, **changes})))
 
 
-def test_a_run_lasts_and_is_billed_as_drawn_though_the_command_is_short(simulated: MakeSimulated) -> None:
+def test_a_run_lasts_and_is_metered_as_drawn_though_the_command_is_short(simulated: MakeSimulated) -> None:
     backend = simulated(0)
-    handle = backend.start(make_work(["echo", "hi"], forecast=FORECAST, simulation=TOLD, provision_s=120.0))
+    machine = make_machine(provision_s=120.0)
+    assert backend.provision(machine).phase is MachinePhase.READY
+    handle = backend.start(make_work(["echo", "hi"], forecast=FORECAST, simulation=TOLD, machine=machine))
     report = ended(backend, handle)
     assert outcome_of(report) is Outcome.COMPLETED
     assert printed(backend, handle) == "hi\n"
     assert (report.runtime_s, report.peak_vram_gib, report.vram_metric) == (10_000.0, 60.0, "driver")
-    assert report.used_s == 120.0 + 45.0 + 10_000.0  # machine ordered, command loading, work
+    assert report.meter is not None
+    # machine ordered, command loading, work; between order and start a moment of ours may pass
+    assert report.meter.from_s == 0.0
+    assert report.meter.to_s == pytest.approx(120.0 + 45.0 + 10_000.0, abs=20)
     assert report.simulated
+    assert report.command_ran
 
 
 def test_real_time_is_virtual_time_scaled(simulated: MakeSimulated) -> None:
     backend = simulated(1e-4)
-    handle = backend.start(make_work(["true"], forecast=FORECAST, simulation=TOLD, provision_s=3000.0))
+    handle = backend.start(make_work(["true"], forecast=FORECAST, simulation=TOLD))
     began = until(lambda: backend.poll(handle).phase is Phase.RUNNING) and time.monotonic()
     ended(backend, handle)
     # (45 + 10,000) s at 1e-4; the start of the measurement is seen a little late, the end too
@@ -132,19 +138,6 @@ def test_a_cancelled_run_is_billed_for_what_it_used(simulated: MakeSimulated) ->
     assert outcome_of(report, cancel_requested=True) is Outcome.CANCELLED
     assert report.used_s is not None
     assert 0 < report.used_s < 10_000.0
-
-
-def test_a_machine_that_has_not_come_yet_can_be_called_off(simulated: MakeSimulated, tmp_path: Path) -> None:
-    backend = simulated(1.0)
-    work = make_work(["touch", str(tmp_path / "ran")], forecast=FORECAST, simulation=TOLD, provision_s=600.0)
-    handle = backend.start(work)
-    assert backend.poll(handle).phase is Phase.STARTING
-    backend.stop(handle, hard=False)
-    report = ended(backend, handle)
-    assert outcome_of(report, cancel_requested=True) is Outcome.CANCELLED
-    assert report.used_s is not None
-    assert report.used_s < 30
-    assert not (tmp_path / "ran").exists()
 
 
 def test_the_command_sees_no_gpu_of_the_host(simulated: MakeSimulated) -> None:
