@@ -30,6 +30,7 @@ from tests.support.brokers import BROKERS, broker_settings
 from tests.support.offers import make_custom_spec, make_offer
 from tests.support.postgres import SERVERS, PostgresServer, running_server
 from tests.support.predictor import FixedPredictor
+from tests.support.slurm import Cluster
 from tests.workers.conftest import leave_nothing
 from workers.backends.supervised import Supervised
 from workers.wiring import make_backends, utc_now
@@ -78,12 +79,19 @@ class Life:
     def start_worker(self) -> subprocess.Popen[bytes]:
         return self._start("workers")
 
+    def start_host(self, name: str) -> subprocess.Popen[bytes]:
+        """The worker of a host that runs jobs itself: a data directory of its own is all that makes it another."""
+        at_home = self.settings.model_copy(update={"host_name": name, "data_dir": self.folder / name})
+        log = self.folder / f"{name}.log"
+        return self.services.enter_context(process(at_home, "workers", "--provider", "local", log=log))
+
     def _start(self, *module: str) -> subprocess.Popen[bytes]:
         return self.services.enter_context(process(self.settings, *module, log=self.folder / f"{module[-1]}.log"))
 
     def submit(self, command: list[str], *, expected: JobState = JobState.PLACED, **changes: Any) -> UUID:
         """Submit a job for this host's CPU, unless the changes say otherwise."""
-        spec = make_custom_spec(run={"command": command}, **{"constraints": {"providers": ["local"]}, **changes})
+        usual = {"run": {"command": command}, "constraints": {"providers": ["local"]}}
+        spec = make_custom_spec(**{**usual, **changes})
         knowledge = know(FixedPredictor(startup_s=0.1))
         submitted = submit_job(self.engine, knowledge, spec, tenant_id=DEFAULT_TENANT, now=utc_now())
         assert submitted.job.state is expected, submitted.decision.reason
@@ -151,14 +159,35 @@ def life_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Li
         yield made
 
 
+@pytest.fixture
+def life_of_hosts(embedded_postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Life]:
+    """An installation that waits longer for signs of life than this machine can be busy."""
+    with _life(embedded_postgres_server, "embedded", tmp_path, lease_s=12.0) as made:
+        yield made
+
+
+@pytest.fixture
+def life_on_slurm(
+    embedded_postgres_server: PostgresServer,
+    slurm_cluster: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Life]:
+    """An installation whose workers speak to a Slurm cluster as well."""
+    for name, value in slurm_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    with _life(embedded_postgres_server, "embedded", tmp_path, slurm_dir=tmp_path / "shared") as made:
+        yield made
+
+
 @contextmanager
-def _life(server: PostgresServer, broker: str, folder: Path) -> Iterator[Life]:
+def _life(server: PostgresServer, broker: str, folder: Path, **settings_too: Any) -> Iterator[Life]:
     """Two CPU slots of this host, an H100 and an L40S of a simulated provider, and a relay; no worker yet."""
     with server.migrated_database() as url, broker_settings(broker, url) as settings, ExitStack() as services:
         quick = settings.model_copy(
             update={
                 "data_dir": folder / "data", "lease_s": 3.0, "sweep_interval_s": 1.0, "poll_interval_s": 0.1,
-                "placer_interval_s": 0.3, "time_scale": 0.0,
+                "placer_interval_s": 0.3, "time_scale": 0.0, **settings_too,
             }
         )  # fmt: skip
         engine = make_engine(url)
@@ -172,5 +201,5 @@ def _life(server: PostgresServer, broker: str, folder: Path) -> Iterator[Life]:
         yield made
         services.close()
         for backend in make_backends(quick).values():
-            assert isinstance(backend, Supervised)
-            leave_nothing(backend)
+            if isinstance(backend, Supervised):
+                leave_nothing(backend)

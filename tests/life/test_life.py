@@ -63,6 +63,22 @@ def test_a_job_outlives_the_worker_that_started_it_and_ends_once(life_anywhere: 
     assert life.scalar("SELECT sum(reserved_gpus) FROM offers") == 0
 
 
+def test_a_worker_that_is_told_to_stop_drains_and_its_jobs_run_on(life: Life, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+    life.start_relay()
+    first = life.start_worker()
+    job_id = life.submit(["sh", "-c", f"until test -e {flag}; do sleep 0.05; done; echo done"])
+    life.until(lambda: life.job(job_id).state is JobState.RUNNING)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) == 0  # the tasks at hand were finished, nothing was cut off
+    assert life.job(job_id).state is JobState.RUNNING
+    flag.touch()
+    life.start_worker()
+    assert life.over(job_id).state is JobState.COMPLETED
+    assert len(life.attempts(job_id)) == 1
+    assert life.printed(job_id) == "done\n"
+
+
 def test_doorbells_that_ring_twice_start_one_process(life: Life, tmp_path: Path) -> None:
     started = tmp_path / "started"
     job_id = life.submit(["sh", "-c", f"echo $$ >> {started}; sleep 0.5"])
