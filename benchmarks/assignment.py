@@ -19,6 +19,32 @@ SLACKS = (1.3, 1.05, 0.8, 0.5)
 """GPUs that there are for each that is needed."""
 
 
+def assignments(*, jobs: int, types: int, seeds: int, seconds: float) -> dict[str, object]:
+    """Assign queues of so many jobs, drawn with each seed at each slack; print a line for each, give the figures."""
+    took: list[float] = []
+    gaps: list[float] = []
+    saved: list[float] = []
+    for seed in range(seeds):
+        for slack in SLACKS:
+            problem, greedy = large(seed=seed, slack=slack, jobs=jobs, types=types)
+            before = int(problem.cost[greedy].sum())
+            began = time.perf_counter()
+            solved = assign(problem, greedy, seconds=seconds)
+            took.append(time.perf_counter() - began)
+            gaps.append(solved.gap)
+            saved.append(1 - solved.cost_micros / before)
+            print(
+                f"seed {seed}, {slack:g} GPUs for each needed: {len(greedy)} jobs of {len(problem.job)} options, "
+                f"{took[-1]:.2f} s, gap {solved.gap:.3%}, {saved[-1]:.1%} below one by one, {solved.method}"
+            )
+    return {
+        "waiting_jobs": jobs, "waiting_gpu_types": types, "assignments": len(took),
+        "assign_max_s": round(max(took), 3), "assign_median_s": round(sorted(took)[len(took) // 2], 3),
+        "assign_gap_max": round(max(gaps), 6), "assign_saved_min": round(min(saved), 4),
+        "assign_saved_mean": round(sum(saved) / len(saved), 4), "dearer_than_greedy": sum(one < 0 for one in saved),
+    }  # fmt: skip
+
+
 def main() -> int:
     """Print a line for each case, and one line of JSON last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,28 +53,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     given = parser.parse_args()
-    took: list[float] = []
-    gaps: list[float] = []
-    saved: list[float] = []
-    for seed in range(given.seeds):
-        for slack in SLACKS:
-            problem, greedy = large(seed=seed, slack=slack, jobs=given.jobs, types=given.types)
-            before = int(problem.cost[greedy].sum())
-            began = time.perf_counter()
-            solved = assign(problem, greedy, seconds=given.seconds)
-            took.append(time.perf_counter() - began)
-            gaps.append(solved.gap)
-            saved.append(1 - solved.cost_micros / before)
-            print(
-                f"seed {seed}, {slack:g} GPUs for each needed: {len(greedy)} jobs of {len(problem.job)} options, "
-                f"{took[-1]:.2f} s, gap {solved.gap:.3%}, {saved[-1]:.1%} below one by one, {solved.method}"
-            )
-    figures = {
-        "waiting_jobs": given.jobs, "gpu_types": given.types, "cases": len(took), "assign_max_s": round(max(took), 3),
-        "assign_median_s": round(sorted(took)[len(took) // 2], 3), "gap_max": round(max(gaps), 6),
-        "saved_min": round(min(saved), 4), "saved_mean": round(sum(saved) / len(saved), 4),
-        "dearer_than_greedy": sum(one < 0 for one in saved),
-    }  # fmt: skip
+    figures = assignments(jobs=given.jobs, types=given.types, seeds=given.seeds, seconds=given.seconds)
     print(json.dumps(figures))
     return 0
 

@@ -1,7 +1,8 @@
 """`make bench-placement`: is the choice right, how long does a plan take, how many submissions a second.
 
-Prints a table and ends with one JSON object. `--seconds` is the length of each run of submissions, `--keep DIR` leaves
-the database of the submissions behind.
+And how near the best are jobs that wait and are assigned together. Prints tables and ends with one JSON object.
+`--seconds` is the length of each run of submissions, `--keep DIR` leaves the database of the submissions behind.
+`make bench-placers` is the part about many placers at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.assignment import assignments
 from benchmarks.placement_jobs import drawn_specs, multiplied, shipped_offers
 from benchmarks.placement_plans import drawn_cases, percentile, plan_times, scalar_plans
 from benchmarks.placement_submit import Load, batch_seconds, installation, recurring, submit_for
@@ -36,6 +38,8 @@ def main() -> int:
     figures: dict[str, object] = {"seed": SEED, "cores": os.cpu_count()}
     figures |= _right(asked.cases)
     figures |= _plans(asked.plans)
+    print("\nWaiting jobs assigned together, over 30 GPU types, in at most 2 s")
+    figures |= assignments(jobs=2000, types=30, seeds=2, seconds=2.0)
     with ExitStack() as stack:
         directory = asked.keep or stack.enter_context(scratch_directory("bench"))
         figures |= _submissions(asked.seconds, directory.resolve())
@@ -79,7 +83,7 @@ def _submissions(seconds: float, directory: Path) -> dict[str, object]:
         new = submit_for(seconds, specs, at)
         _print("never seen", new)
         again = recurring(specs, DISTINCT)
-        submit_for(min(seconds, 10), again, at)  # each of them once, before it recurs
+        submit_for(600, islice(again, DISTINCT), at)  # each of them once, before it recurs
         known = submit_for(seconds, again, at)
         _print(f"{DISTINCT} recurring", known)
         taken, batch_s = batch_seconds(list(islice(again, BATCH)), at)

@@ -145,7 +145,7 @@ def _api(settings: Settings, directory: Path) -> Iterator[tuple[int, psutil.Proc
 
 
 def submit_for(seconds: float, specs: Iterator[dict[str, Any]], at: Installation) -> Load:
-    """Submit one job after another on each connection until the time is up."""
+    """Submit one job after another on each connection until the time is up, or there are no more."""
     began, cpu_before = time.monotonic(), at.cpu_s() | {"client": time.process_time()}
     remembered = at.remembered()
     until, lock = began + seconds, threading.Lock()
@@ -155,7 +155,10 @@ def submit_for(seconds: float, specs: Iterator[dict[str, Any]], at: Installation
         connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=60)
         while time.monotonic() < until:
             with lock:
-                body = json.dumps(next(specs)).encode()
+                spec = next(specs, None)
+            if spec is None:
+                break
+            body = json.dumps(spec).encode()
             sent = time.perf_counter()
             answer = at.post(connection, "/v1/jobs", body)
             took = 1000 * (time.perf_counter() - sent)
