@@ -15,7 +15,9 @@ RUN /opt/pythia/bin/pip install --no-cache-dir --disable-pip-version-check --con
 FROM python:3.12-slim-bookworm
 # the OpenMP runtime that LightGBM is linked with
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home --home-dir /var/lib/pythia pythia
+    && useradd --system --uid 10001 --create-home --home-dir /var/lib/pythia pythia \
+    # a volume that is mounted here takes its owner from this directory
+    && install --directory --owner pythia --mode 0700 /var/lib/pythia/keys
 COPY --from=build /opt/pythia /opt/pythia
 ENV PATH=/opt/pythia/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lock bench-tools bench-predictor bench-validation bench-retraining \
-	bench-placement bench-replay bench-economics
+.PHONY: help setup demo up test check lock engines bench-tools bench-predictor bench-validation bench-retraining \
+	bench-placement bench-placers bench-replay bench-economics bench-fleet bench-dispatch chaos upgrade
 
 help: ## Say what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ up: $(READY) ## Run Pythia on this machine until Ctrl-C
 	@$(BIN)/pythia up
 
 test: $(READY) ## Run the tests (PYTHIA_TEST_DATABASE_URL, …_REDIS_URL and …_AMQP_URL add real services)
-	@$(BIN)/python -m pytest
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(READY) ## Lint, formatting, types, and who may import whom
 	@$(BIN)/ruff check .
@@ -52,7 +52,16 @@ bench-tools: $(READY)
 			--disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt && \
 		touch .venv-bench/.ready || { rm -rf .venv-bench; echo "they could not be installed: comparing without them"; }; }
 
-bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR)
+# dstack and SkyPilot, so that the tests can read task files with their own loaders and ask a dstack server; without them
+# those tests skip.
+engines: ## Install dstack and SkyPilot beside Pythia, for the tests of what they are asked (a minute or two)
+	@test .venv-engines/.ready -nt tests/scheduler/exports/requirements.txt || { \
+		echo "installing dstack and SkyPilot into .venv-engines (once)"; \
+		$(PYTHON) -m venv --clear .venv-engines && .venv-engines/bin/python -m pip install --quiet \
+			--disable-pip-version-check --no-deps --requirement tests/scheduler/exports/requirements.txt && \
+		touch .venv-engines/.ready || { rm -rf .venv-engines; echo "they could not be installed: their tests will skip"; }; }
+
+bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR; ARGS="--speed": only that)
 	@$(BIN)/python -m benchmarks.predictor $(ARGS)
 
 bench-validation: $(READY) ## Compare the shipped predictor with measurements that are kept apart (PYTHIA_VALIDATION_DIR)
@@ -64,8 +73,23 @@ bench-retraining: $(READY) ## Time learning from 100,000 observations, with its 
 bench-placement: $(READY) ## Compare placements with brute force; time plans and submissions (ARGS="--seconds 60 --keep DIR")
 	@$(BIN)/python -m benchmarks.placement $(ARGS)
 
+bench-placers: $(READY) ## Let 16 placers at 10,000 jobs, kill them at random, and look at capacity at every commit
+	@$(BIN)/python -m benchmarks.placers $(ARGS)
+
+chaos: $(READY) ## Kill every process at random while 2,000 jobs run, on each broker (ARGS="--jobs 60 --kills 12 --keep DIR")
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+bench-dispatch: $(READY) ## Time starts, jobs a second, and what 10,000 running jobs take (ARGS="--only start,jobs")
+	@$(BIN)/python -m benchmarks.dispatch $(ARGS)
+
+upgrade: $(READY) ## Bring an earlier version's installation to this one while jobs run (ARGS="--from COMMIT --jobs 90")
+	@$(BIN)/python -m benchmarks.upgrade $(ARGS)
+
 bench-economics: $(READY) ## Hold token prices against measured runs that training has not seen (PYTHIA_OBSERVATIONS_DIR)
 	@$(BIN)/python -m benchmarks.economics $(ARGS)
+
+bench-fleet: $(READY) ## Time every way to serve a day of ten million requests, and the simulation against plain Python
+	@$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 bench-replay: $(READY) ## Replay a trace under every policy, modelled and measured, at two months' prices (ARGS="TRACE.csv.gz --report DIR")
 	@$(BIN)/python -m benchmarks.replay $(ARGS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from scheduler.settings import Settings
 from tests.support.brokers import BROKERS, broker_settings
 from tests.support.postgres import SERVERS, PostgresServer, running_server
+from tests.support.slurm import Cluster, missing, running_cluster
 
 # a property says what holds, never how fast: the machines that run it are shared
 hypothesis_settings.register_profile("patient", deadline=None)
@@ -32,6 +35,16 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
         return
     with running_server(request.param) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[Cluster]:
+    """A Slurm cluster of this machine, which takes some seconds to come up."""
+    if reason := missing():
+        pytest.skip(reason)
+    # not pytest's own folder: a socket's path is short
+    with TemporaryDirectory(prefix="slurm-") as folder, running_cluster(Path(folder)) as cluster:
+        yield cluster
 
 
 @pytest.fixture

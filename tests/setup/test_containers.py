@@ -15,7 +15,7 @@ from scheduler.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
-OURS = {"migrations", "inventory", "api", "relay", "worker", "trainer"}
+OURS = {"keys", "migrations", "inventory", "api", "relay", "worker", "trainer"}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_who_waits_for_whom_exists_and_can_be_met(services: dict[str, Any]) -> N
 
 
 def test_nothing_of_ours_starts_before_the_schema_is_there(services: dict[str, Any]) -> None:
-    for name in OURS - {"migrations"}:
+    for name in OURS - {"migrations", "keys"}:
         assert services[name]["depends_on"]["migrations"] == {"condition": "service_completed_successfully"}
 
 
@@ -95,6 +95,17 @@ def test_every_command_is_one_the_image_has(services: dict[str, Any]) -> None:
                 assert words[0] in COMMANDS, f"{name} calls pythia {words[0]}"
             elif program == "python" and words[0] == "-m":
                 assert find_spec(words[1]) is not None, f"{name} calls {words[1]}"
+
+
+def test_who_seals_or_opens_secrets_has_the_one_key(services: dict[str, Any]) -> None:
+    for name in ("keys", "api", "worker"):
+        file, (volume,) = services[name]["environment"]["PYTHIA_SECRETS_KEY_FILE"], services[name]["volumes"]
+        assert file.startswith(volume.partition(":")[2] + "/"), f"{name} would have a key of its own"
+    assert not any("volumes" in services[name] for name in OURS - {"keys", "api", "worker"})
+    assert services["api"]["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
+    made = next(line for line in (ROOT / "Dockerfile").read_text().splitlines() if "install --directory" in line)
+    assert "--owner pythia" in made
+    assert made.endswith(volume.partition(":")[2])
 
 
 def test_no_secret_is_written_in_the_file_and_no_port_is_open_to_the_network(services: dict[str, Any]) -> None:

@@ -34,6 +34,10 @@ def test_any_postgresql_address_is_put_on_psycopg(monkeypatch: pytest.MonkeyPatc
         ("PYTHIA_TIME_SCALE", "-1", "greater than or equal to 0"),
         ("PYTHIA_LEASE_S", "0", "greater than 0"),
         ("PYTHIA_QUEUE_PREFIX", "a b", "match pattern"),
+        ("PYTHIA_KUBERNETES_NAMESPACE", "Not_A_Name", "match pattern"),
+        ("PYTHIA_DSTACK_URL", "dstack.acme:3000", "match pattern"),
+        ("PYTHIA_DSTACK_PROJECT", "../other", "match pattern"),
+        ("PYTHIA_KUBERNETES_GPUS", '{"L4": {"product": ["x"]}}', "Extra inputs"),
     ],
 )
 def test_a_malformed_value_is_one_sentence_naming_its_variable(
@@ -52,6 +56,21 @@ def test_a_password_is_not_repeated_in_a_refusal(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InvalidSettings) as refused:
         load_settings()
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["hunter2 ", "hunter2\n", "hun\tter2", "hunter2\u00a0", "hünter2", " "])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("PYTHIA_DSTACK_TOKEN", token)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+    assert str(refused.value) == (
+        "PYTHIA_DSTACK_TOKEN holds a value that cannot be used: a token is printable ASCII without spaces or line ends"
+    )
+    with pytest.raises(ValueError, match="printable ASCII") as raw:
+        Settings(dstack_token=token)
+    assert "ter2" not in str(raw.value)
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

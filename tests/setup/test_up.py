@@ -110,6 +110,7 @@ def test_it_answers_keeps_its_key_and_leaves_nothing_behind_on_ctrl_c(installati
     assert answers(ready["url"])
     assert ready["api_key"] in installation.config.read_text()
     assert installation.config.stat().st_mode & 0o777 == 0o600
+    assert (installation.directory / "data" / "secrets.key").stat().st_mode & 0o777 == 0o600
 
     started = time.monotonic()
     process.send_signal(signal.SIGINT)

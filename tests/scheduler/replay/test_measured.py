@@ -26,11 +26,12 @@ from tests.scheduler.replay.worlds import make_trace, random_trace
 from tests.support.offers import make_offer
 
 
-def served(row: int, gpu: str, took_s: float, *, batch: int = 8, version: str = "0.6.0") -> Observation:
+def served(row: int, gpu: str, took_s: float, *, batch: int = 8, version: str = "0.6.0", count: int = 1) -> Observation:
     """One timed run; `batch` makes it another configuration."""
     raw: dict[str, Any] = {
-        "id": f"site/{row}", "source": "site", "gpu_type": gpu, "layout": {"gpu_count": 1}, "outcome": "completed",
-        "simulated": False, "runtime_s": took_s, "software": {"engine": "vllm", "version": version},
+        "id": f"site/{row}", "source": "site", "gpu_type": gpu, "outcome": "completed",
+        "layout": {"gpu_count": count, "tensor_parallel": count}, "simulated": False, "runtime_s": took_s,
+        "software": {"engine": "vllm", "version": version},
         "workload": {"type": "inference", "model": "Qwen/Qwen2-7B", "num_requests": 64, "max_batch_size": batch,
                      "input_length": 256, "output_length": 128, "engine": "vllm"},
     }  # fmt: skip
@@ -65,6 +66,13 @@ def test_a_configuration_is_what_was_timed_on_two_cards_whatever_the_software_ve
     assert set(cells) == {"H100-SXM", "L40S", "RTX4090"}
     assert (cells["H100-SXM"].run_s, cells["H100-SXM"].repeats) == (12.0, 3)
     assert cells["H100-SXM"].example.id == "site/1"
+
+
+def test_a_layout_is_part_of_a_configuration_unless_it_is_free() -> None:
+    wide = [served(6, "H100-SXM", 6.0, count=2), served(7, "L40S", 18.0, count=2), served(8, "A10", 40.0, count=4)]
+    assert [one.layout and one.layout.gpu_count for one in configurations([*TIMED, *wide])] == [1, 2]
+    (free,) = configurations([*TIMED, *wide], free_layout=True)
+    assert (free.layout, len(free.cells)) == (None, 6)
 
 
 def test_only_measured_cells_that_are_for_sale_can_be_chosen() -> None:
