@@ -8,8 +8,9 @@ from pathlib import Path
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services.import_offers import import_price_file
 from tests.life.conftest import Life, kill
+from tests.support.bad_days import TOKEN
 from tests.support.fake_dstack import FakeDstack
-from tests.support.fake_dstack_server import TOKEN, serving
+from tests.support.fake_dstack_server import serving
 
 CATALOGUE = """instance_name,location,price,cpu,memory,gpu_count,gpu_name,gpu_memory,spot
 gpu-h100-sxm,eu-north1,23.6,128,1600,8,H100,80,False

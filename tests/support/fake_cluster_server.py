@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests.support.bad_days import TOKEN, Answers, BadDays, answering
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_objects import Object
 from tests.support.fake_secrets import Refused
 
-TOKEN = "not-a-secret"
-
 
 @dataclass
-class FakeServer:
-    """Where the cluster answers, and how it is about to misbehave."""
+class FakeServer(BadDays):
+    """Requests are named by method and path, troubles by method."""
 
     cluster: FakeCluster
-    url: str = ""
-    requests: list[str] = field(default_factory=list)
-    """Method and path of all."""
-    troubles: list[tuple[str, int | str]] = field(default_factory=list)
-    """What is done to the next requests with a method: a status, `hangs up` before it does anything, or `forgets to
-    answer` after it has done it."""
-    down: bool = False
 
     def kubeconfig(self) -> str:
         """A file that names the server."""
@@ -45,39 +33,14 @@ class FakeServer:
             }
         )  # fmt: skip
 
-    def trouble(self, method: str) -> int | str | None:
-        for number, (which, what) in enumerate(self.troubles):
-            if which == method:
-                del self.troubles[number]
-                return what
-        return None
 
-
-@contextmanager
-def serving(cluster: FakeCluster) -> Iterator[FakeServer]:
+def serving(cluster: FakeCluster) -> AbstractContextManager[FakeServer]:
     """Serve a cluster on a free port."""
-    server = FakeServer(cluster)
-
-    class Handler(_Handler):
-        fake = server
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    return answering(FakeServer(cluster), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answers):
     fake: FakeServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         self._answer("GET")
@@ -91,11 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer("DELETE")
 
-    def log_message(self, *_: Any) -> None:
-        """Tests print nothing."""
-
     def _answer(self, method: str) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.fake.requests.append(f"{method} {url.path}")
@@ -106,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if isinstance(trouble, int):
                 raise Refused(trouble, "Trouble", f"the server said {trouble}")
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            if not self.known():
                 raise Refused(401, "Unauthorized", "Unauthorized")
             with self.fake.cluster.lock:
                 self.fake.cluster.control()
@@ -115,20 +75,14 @@ class _Handler(BaseHTTPRequestHandler):
             if trouble == "forgets to answer":
                 self.close_connection = True
                 return
-            self._send(201 if method == "POST" else 200, raw, text=isinstance(answer, bytes))
+            media_type = "text/plain" if isinstance(answer, bytes) else "application/json"
+            self.send(201 if method == "POST" else 200, raw, media_type)
         except Refused as refusal:
             status = {
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": refusal.code,
                 "reason": refusal.reason, "message": refusal.message,
             }  # fmt: skip
-            self._send(refusal.code, json.dumps(status).encode())
-
-    def _send(self, code: int, raw: bytes, *, text: bool = False) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if text else "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+            self.send(refusal.code, json.dumps(status).encode())
 
     def _do(self, method: str, path: list[str], query: dict[str, str], body: bytes) -> Object | bytes:
         cluster = self.fake.cluster

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.bad_days import Answers, BadDays, answering
 from tests.support.fake_dstack import OVER, FakeDstack, Json, Refused
-
-TOKEN = "not-a-secret"
 
 
 @dataclass
-class FakeServer:
-    """Where it answers, and how it is about to misbehave."""
+class FakeServer(BadDays):
+    """Requests are named by the last two parts of their paths. More troubles: `delivers later`: when `deliver` is
+    called, and `no dstack`: another program answers there."""
 
     dstack: FakeDstack
-    url: str = ""
-    requests: list[str] = field(default_factory=list)
-    """What was asked, by the last two parts of its path."""
     answers: list[tuple[str, Any]] = field(default_factory=list)
     """Everything that was answered, with what was asked."""
-    troubles: list[tuple[str, int | str]] = field(default_factory=list)
-    """What is done to the next request of a kind: a status, `hangs up` before it does anything, `forgets to answer`
-    after it has done it, `delivers later`: when `deliver` is called, or `no dstack`: another program answers there."""
-    down: bool = False
     held: list[tuple[list[str], Json]] = field(default_factory=list)
     """What is yet to be delivered."""
 
@@ -41,49 +31,21 @@ class FakeServer:
                 self.dstack.control()
                 done(self.dstack, *self.held.pop(0))
 
-    def trouble(self, asked: str) -> int | str | None:
-        for number, (which, what) in enumerate(self.troubles):
-            if which == asked:
-                del self.troubles[number]
-                return what
-        return None
 
-
-@contextmanager
-def serving(dstack: FakeDstack) -> Iterator[FakeServer]:
+def serving(dstack: FakeDstack) -> AbstractContextManager[FakeServer]:
     """Serve a project on a free port."""
-    server = FakeServer(dstack)
-
-    class Handler(_Handler):
-        fake = server
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    return answering(FakeServer(dstack), _Handler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answers):
     fake: FakeServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Tests print nothing."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The server's clock is the cloud's."""
         return format_datetime(self.fake.dstack.now(), usegmt=True)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        body = json.loads(self.body())
         asked = "/".join(self.path.split("/")[-2:])
         self.fake.requests.append(asked)
         trouble, path = self.fake.trouble(asked), self.path.strip("/").split("/")
@@ -95,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if isinstance(trouble, int):
                 raise Refused(trouble, f"the server said {trouble}")
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            if not self.known():
                 raise Refused(403, "Invalid token", None)
             with self.fake.dstack.lock:
                 self.fake.dstack.control()
@@ -104,17 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
             if trouble == "forgets to answer":
                 self.close_connection = True
                 return
-            self._send(200, b"<html>" if trouble == "no dstack" else raw)
+            self.send(200, b"<html>" if trouble == "no dstack" else raw)
         except Refused as refusal:
             detail = {"msg": refusal.said, "code": refusal.code}
-            self._send(refusal.status, json.dumps({"detail": [detail] if refusal.status == 400 else detail}).encode())
-
-    def _send(self, code: int, raw: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
+            self.send(refusal.status, json.dumps({"detail": [detail] if refusal.status == 400 else detail}).encode())
 
 
 def done(dstack: FakeDstack, path: list[str], body: Json) -> Any:

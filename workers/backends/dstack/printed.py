@@ -10,16 +10,15 @@ is more, and the look at one of them reads the same again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scheduler.domain.attempt import LogChunk
 from workers.backends.dstack.said import Logs
+from workers.backends.places import Place, Places
 
 STREAM = "stdout"
-_REMEMBERED = 4096
 _BEFORE = timedelta(milliseconds=1)
 """The server leaves out the time that is asked for, and some of its stores know only milliseconds."""
 
@@ -28,28 +27,11 @@ Ask = Callable[..., Logs]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reader stopped."""
-
-    offset: int = 0
-    """Bytes before it."""
-    instant: datetime | None = None
-    """The time of the last piece; None at the beginning."""
-    pieces: int = 0
-    """How many pieces had exactly that time."""
-
-    def after(self, instant: datetime, size: int) -> Place:
-        """One piece on."""
-        return Place(self.offset + size, instant, self.pieces + 1 if instant == self.instant else 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Printed:
     """The output of many attempts as one worker process reads it."""
 
     cap_bytes: int
-    _places: OrderedDict[str, tuple[Place, Place]] = field(default_factory=OrderedDict)
-    """Where the last reader of each began, and where it stopped."""
+    _places: Places[datetime] = field(default_factory=Places)
 
     def collect(self, attempt: str, ask: Ask, since: int, *, ended: bool) -> list[LogChunk]:
         """What an attempt printed beyond a position: while it runs of the first half of what is kept; at the end the
@@ -57,9 +39,7 @@ class Printed:
         head = self.cap_bytes // 2
         if not ended and since >= head:
             return []
-        began, stopped = self._places.get(attempt, (Place(), Place()))
-        place = next((one for one in (stopped, began) if one.offset <= since), Place())
-        began = place
+        began = place = self._places.before(attempt, since)
         first, last, cut = bytearray(), bytearray(), 0
         for after, data in _read(ask, place, since):
             place = after
@@ -71,7 +51,7 @@ class Printed:
             too_much = max(0, len(last) - (self.cap_bytes - head))
             del last[:too_much]
             cut += too_much
-        self._remember(attempt, began, place)
+        self._places.remember(attempt, began, place)
         chunks = _chunk(since, bytes(first))
         if cut:
             notice = f"\n[{cut:,} bytes were cut here]\n"
@@ -80,16 +60,10 @@ class Printed:
 
     def forget(self, attempt: str) -> None:
         """No more is wanted of it."""
-        self._places.pop(attempt, None)
-
-    def _remember(self, attempt: str, began: Place, stopped: Place) -> None:
-        self._places[attempt] = began, stopped
-        self._places.move_to_end(attempt)
-        while len(self._places) > _REMEMBERED:
-            self._places.popitem(last=False)
+        self._places.forget(attempt)
 
 
-def _read(ask: Ask, place: Place, since: int) -> Iterator[tuple[Place, bytes]]:
+def _read(ask: Ask, place: Place[datetime], since: int) -> Iterator[tuple[Place[datetime], bytes]]:
     """The pieces beyond a position, cut where it lies within one, each with the place after it."""
     known, here = place.pieces, place
     asked = {} if place.instant is None else {"start_time": (place.instant - _BEFORE).isoformat()}

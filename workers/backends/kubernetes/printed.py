@@ -16,18 +16,17 @@ at the end the last half, with a notice of what lies between.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from scheduler.domain.attempt import LogChunk
+from workers.backends.places import Place, Places
 from workers.supervision.redaction import Redactor, masked
 
 STREAM = "stdout"
 _READ_BYTES = 1024 * 1024
 """Of one answer at first; more where that does not hold as much as a line beyond what is known."""
-_REMEMBERED = 4096
 
 _SECOND = 1_000_000_000
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -45,28 +44,12 @@ def nothing_hidden() -> Redactor:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reader stopped."""
-
-    offset: int = 0
-    """Bytes of whole lines before it."""
-    instant: int = 0
-    """The time of the last of them, nanoseconds of Unix time; 0 at the beginning."""
-    lines: int = 0
-    """How many lines had exactly that time."""
-
-    def after(self, instant: int, size: int) -> Place:
-        """One line on."""
-        return Place(self.offset + size, instant, self.lines + 1 if instant == self.instant else 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Printed:
     """The output of many attempts as one worker process reads it."""
 
     cap_bytes: int
-    _places: OrderedDict[str, tuple[Place, Place]] = field(default_factory=OrderedDict)
-    """Where what was read last lies: from the last line end before it to the last one in it."""
+    _places: Places[int] = field(default_factory=Places)
+    """From the last line end before what was read last to the last one in it; times in nanoseconds of Unix time."""
 
     def collect(
         self, attempt: str, ask: Ask, since: int, *, ended: bool, hide: Hide = nothing_hidden
@@ -75,13 +58,12 @@ class Printed:
         head = self.cap_bytes // 2
         if not ended and since >= head:
             return []
-        begin, end = self._places.get(attempt, (Place(), Place()))
-        known = next((place for place in (end, begin) if place.offset <= since), Place())
+        known = self._places.before(attempt, since)
         limit = None if ended else head - since + _READ_BYTES
         begin, end, fresh = _read(ask, known, since, limit=limit, ended=ended)
         if ended and end.offset < since:
             return _newer_file(ask, since, self.cap_bytes - head, hide)
-        self._remember(attempt, begin, end)
+        self._places.remember(attempt, begin, end)
         if not fresh:
             return []
         redactor = hide()
@@ -93,16 +75,12 @@ class Printed:
 
     def forget(self, attempt: str) -> None:
         """No more is wanted of it."""
-        self._places.pop(attempt, None)
-
-    def _remember(self, attempt: str, begin: Place, end: Place) -> None:
-        self._places[attempt] = begin, end
-        self._places.move_to_end(attempt)
-        while len(self._places) > _REMEMBERED:
-            self._places.popitem(last=False)
+        self._places.forget(attempt)
 
 
-def _read(ask: Ask, place: Place, since: int, *, limit: int | None, ended: bool) -> tuple[Place, Place, bytes]:
+def _read(
+    ask: Ask, place: Place[int], since: int, *, limit: int | None, ended: bool
+) -> tuple[Place[int], Place[int], bytes]:
     """Whole lines from a position on, between the last line end before it and theirs; at the end of it all, a last half
     line as well."""
     size = limit
@@ -115,9 +93,9 @@ def _read(ask: Ask, place: Place, since: int, *, limit: int | None, ended: bool)
         size *= 4  # all that fitted into the answer was known
 
 
-def _options(place: Place, limit: int | None) -> dict[str, str]:
+def _options(place: Place[int], limit: int | None) -> dict[str, str]:
     options = {"timestamps": "true"}
-    if place.instant:
+    if place.instant is not None:
         second = datetime.fromtimestamp(place.instant // _SECOND, UTC)
         options["sinceTime"] = second.isoformat().replace("+00:00", "Z")
     if limit is not None:
@@ -125,16 +103,16 @@ def _options(place: Place, limit: int | None) -> dict[str, str]:
     return options
 
 
-def _beyond(place: Place, raw: bytes, since: int, *, ended: bool) -> tuple[Place, Place, bytes]:
+def _beyond(place: Place[int], raw: bytes, since: int, *, ended: bool) -> tuple[Place[int], Place[int], bytes]:
     """The bytes of an answer that lie beyond a position, with the last line end before them and the one after them."""
-    known, before, here = place.lines, place, place
+    known, before, here = place.pieces, place, place
     parts: list[bytes] = []
     for line in _lines(raw):
         if not line.endswith(b"\n") and not ended:
             break  # it is still being written, or the answer was cut in it
         stamp, _, text = line.partition(b" ")
         instant = _instant(stamp) or here.instant
-        if instant < place.instant:
+        if instant is not None and place.instant is not None and instant < place.instant:
             continue
         if instant == place.instant and known > 0:
             known -= 1

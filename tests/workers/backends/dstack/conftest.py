@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from scheduler.settings import Settings
+from tests.support.bad_days import TOKEN
 from tests.support.fake_dstack import FakeDstack
-from tests.support.fake_dstack_server import TOKEN, FakeServer, serving
+from tests.support.fake_dstack_server import FakeServer, serving
 from workers.backends.dstack.backend import Dstack
 
 
