@@ -17,6 +17,10 @@ from workers.staging.plan import Access
 from workers.staging.store import make_client
 
 BUCKET = "files"
+UPPER = "import pathlib; pathlib.Path('out.txt').write_text(pathlib.Path('in/a.txt').read_text().upper())"
+"""What a job does with its one input, `IN`, to make its one output, `OUT`."""
+IN = {"from": f"s3://{BUCKET}/a.txt", "to": "in/"}
+OUT = {"from": "*.txt", "to": f"s3://{BUCKET}/done/"}
 
 
 @dataclass

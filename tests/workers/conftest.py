@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.store import Store, serve_store
 from tests.workers.works import until
 from workers.backends.local import local_backend
 from workers.backends.supervised import Supervised
@@ -22,6 +23,14 @@ def local(tmp_path: Path) -> Iterator[Supervised]:
     backend = local_backend(tmp_path, log_cap_bytes=64 * 1024)
     yield backend
     leave_nothing(backend)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A store with one file."""
+    with serve_store() as store:
+        store.put("a.txt", b"hello")
+        yield store
 
 
 def leave_nothing(backend: Supervised) -> None:

@@ -22,25 +22,13 @@ from scheduler.services.submit import submit_job
 from scheduler.services.vault import Vault, new_key
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.support.offers import make_custom_spec
-from tests.support.store import BUCKET, Store, serve_store
+from tests.support.store import BUCKET, IN, OUT, UPPER, Store
 from tests.workers.conftest import leave_nothing
 from tests.workers.workshop import Workshop
 from workers.backends.handed_over import HandedOver
 from workers.backends.local import local_backend
 from workers.backends.simulated import simulated_backend
 from workers.handing_out import HandingOut
-
-UPPER = "import pathlib; pathlib.Path('out.txt').write_text(pathlib.Path('in/a.txt').read_text().upper())"
-IN = {"from": f"s3://{BUCKET}/a.txt", "to": "in/"}
-OUT = {"from": "*.txt", "to": f"s3://{BUCKET}/done/"}
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    """A store with one file."""
-    with serve_store() as store:
-        store.put("a.txt", b"hello")
-        yield store
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_cluster_server import FakeServer
 from tests.support.fake_kubelet import kubelet
 from tests.support.offers import make_custom_spec, make_offer
-from tests.support.store import BUCKET, Store, serve_store
+from tests.support.store import BUCKET, IN, OUT, UPPER, Store
 from tests.workers.backends.kubernetes.conftest import make_settings
 from tests.workers.backends.kubernetes.test_lives import leaves_nothing
 from tests.workers.works import python
@@ -33,18 +33,7 @@ from workers.backends.kubernetes import staged
 from workers.backends.kubernetes.backend import Kubernetes
 from workers.handing_out import HandingOut
 
-UPPER = "import pathlib; pathlib.Path('out.txt').write_text(pathlib.Path('in/a.txt').read_text().upper())"
-IN = {"from": f"s3://{BUCKET}/a.txt", "to": "in/"}
-OUT = {"from": "*.txt", "to": f"s3://{BUCKET}/done/"}
 STAGING = {"kubernetes_staging_image": "acme/pythia:1"}
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    """A store with one file."""
-    with serve_store() as store:
-        store.put("a.txt", b"hello")
-        yield store
 
 
 @pytest.fixture

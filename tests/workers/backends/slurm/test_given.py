@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from scheduler.services.vault import Vault, new_key
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.support.offers import make_custom_spec, make_offer
 from tests.support.slurm import Cluster
-from tests.support.store import BUCKET, Store, serve_store
+from tests.support.store import BUCKET, Store
 from tests.workers.backends.slurm.conftest import files_that_hold, gpu_work, outcome
 from tests.workers.works import ON_CPU, ended, printed, python, until
 from tests.workers.workshop import Workshop
@@ -38,14 +38,6 @@ from workers.handing_out import HandingOut
 VALUE = "s3cr3t-of-the-house"
 DIGEST = hashlib.sha256(VALUE.encode()).hexdigest()
 SAYS_DIGEST = "import hashlib, os; print(hashlib.sha256(os.environ['TOKEN'].encode()).hexdigest())"
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    """A store with one file."""
-    with serve_store() as store:
-        store.put("a.txt", b"hello")
-        yield store
 
 
 @pytest.fixture
