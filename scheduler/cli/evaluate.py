@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scheduler.cli.output import AsJson, InvalidArgument, emit
+from scheduler.cli.output import AsJson, InvalidArgument, emit, make_folder
 
 if TYPE_CHECKING:
     from predictor.evaluation.ablations import Each
@@ -55,8 +55,8 @@ def evaluate(
     unknown = sorted(set(by or ()) - set(GROUPINGS))
     if unknown:
         raise InvalidArgument(f"--by {unknown[0]} is unknown; hold out by {', '.join(GROUPINGS)}")
-    if report is not None and report.exists() and not report.is_dir():
-        raise InvalidArgument(f"--report {report} is a file; name a folder for the report")
+    if report is not None:
+        make_folder("--report", report)
     reading = read_telemetry(observations, load_models(), load_gpu_types())
     groupings = tuple(by or GROUPINGS)
     if report is None:

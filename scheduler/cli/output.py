@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -34,3 +35,14 @@ def job_path(job_id: str, part: str = "") -> str:
         return f"/v1/jobs/{UUID(job_id)}{part}"
     except ValueError:
         raise InvalidArgument(f"{job_id!r} is not a job's id; `pythia jobs` lists them") from None
+
+
+def make_folder(option: str, folder: Path) -> Path:
+    """A folder that an option names, made before the work whose results go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InvalidArgument(f"{option} {folder} is a file; name a folder") from None
+    except OSError as reason:
+        raise InvalidArgument(f"{option} {folder} cannot be made ({reason.strerror}); name another folder") from None
+    return folder

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scheduler.cli.output import AsJson, InvalidArgument, emit
+from scheduler.cli.output import AsJson, InvalidArgument, emit, make_folder
 
 if TYPE_CHECKING:
     from predictor.hardware import GpuCatalogue
     from scheduler.replay.measured import MeasuredWorlds
     from scheduler.replay.prices import Prices
     from scheduler.replay.trace import Trace
+
+
+MOST_CRASH_USD = 1_000_000
+"""Of one crash, beside machines."""
 
 
 class ReplayKind(StrEnum):
@@ -62,10 +66,10 @@ def replay(
         str | None, typer.Option("--reference", metavar="GPU", help="The card that users take.")
     ] = None,
     min_fit: Annotated[
-        float, typer.Option("--min-fit", min=0.01, max=0.999, help="Probability of fitting that modelled jobs ask.")
+        float, typer.Option("--min-fit", help="Probability of fitting that modelled jobs ask, 0.01 to 0.999.")
     ] = 0.95,
     crash_usd: Annotated[
-        float, typer.Option("--crash-usd", min=0, help="What modelled jobs say a crash costs them beside machines.")
+        float, typer.Option("--crash-usd", help="What modelled jobs say a crash costs them beside machines.")
     ] = 125.0,
     as_json: AsJson = False,
 ) -> None:
@@ -76,6 +80,13 @@ def replay(
     from scheduler.replay.run import compare, entries_of  # noqa: PLC0415
     from scheduler.replay.trace import read_trace  # noqa: PLC0415
 
+    if not 0.01 <= min_fit <= 0.999:
+        raise InvalidArgument(f"--min-fit {min_fit:g} is no such probability; give one from 0.01 to 0.999")
+    if not 0 <= crash_usd <= MOST_CRASH_USD:
+        raise InvalidArgument(f"--crash-usd {crash_usd:g} is no such sum; give one from 0 to {MOST_CRASH_USD:,}")
+    for option, folder in (("--report", report), ("--keep", keep)):
+        if folder is not None:
+            make_folder(option, folder)
     whole = read_trace(trace)
     chosen = whole if jobs is None else whole.first(jobs)
     gpus = load_gpu_types()

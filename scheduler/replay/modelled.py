@@ -76,6 +76,7 @@ def build_modelled(trace: Trace, recipe: Recipe, *, seed: int) -> World:
     notes = [
         f"workloads drawn from a mix of {len(recipe.mix)}; nothing in the trace says what its jobs were",
         f"durations are those on as many {recipe.reference} as the trace says, the cheapest that is sold",
+        "jobs fit as often, take and need as much on average as forecast: a bias shows in the measured replay alone",
     ]
     if recipe.out_of_memory_usd:
         notes.append(

@@ -52,7 +52,7 @@ def test_a_report_is_a_page_and_its_figures(pythia: Pythia, observations: Path, 
 def test_a_report_is_not_written_over_a_file(pythia: Pythia, observations: Path) -> None:
     said = pythia("evaluate", "--observations", str(observations), "--report", str(observations))
     assert said.code == 2
-    assert "is a file; name a folder for the report" in said.err
+    assert "is a file; name a folder" in said.err
 
 
 def test_an_unknown_way_of_holding_out_is_refused(pythia: Pythia, observations: Path) -> None:

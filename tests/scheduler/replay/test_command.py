@@ -82,6 +82,12 @@ def test_what_a_seller_asked_in_may_counts_until_its_list_of_august() -> None:
         (["--prices", "nowhere.csv"], "neither a day such as 2026-05-31 nor a price list"),
         (["--reference", "H1000"], "GPU type 'H1000' is not in the catalogue"),
         (["--reference", "MI250"], "no offer sells MI250 on demand"),
+        (["--crash-usd", "inf"], "--crash-usd inf is no such sum; give one from 0 to 1,000,000"),
+        (["--crash-usd", "nan"], "--crash-usd nan is no such sum"),
+        (["--crash-usd", "1e300"], "--crash-usd 1e+300 is no such sum"),
+        (["--min-fit", "nan"], "--min-fit nan is no such probability; give one from 0.01 to 0.999"),
+        (["--report", "/proc/nope"], "--report /proc/nope cannot be made"),
+        (["--report", __file__], "is a file; name a folder"),
     ],
 )
 def test_what_cannot_be_replayed_is_said_in_one_sentence(
