@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def _upgraded(directory: Path, earlier: Path, broker: str, jobs: int, seed: int) -> dict[str, Any]:
-    drawn = islice((one for one in drawn_specs(seed) if one["name"] in KINDS), jobs)
+    drawn = islice((one for one in drawn_specs(seed, directory) if one["name"] in KINDS), jobs)
     specs = [_plain(spec, lasts=number % LASTING == 0) for number, spec in enumerate(drawn)]
 
     def begin(url: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -48,7 +49,7 @@ class Audit:
 
     jobs: int
     lost: int
-    """Jobs that were taken and have not ended, or are not there."""
+    """Jobs that were taken and have not ended, or are not there; real commands that completed and never ran."""
     doubled: int
     """Attempts that began twice at the provider, or have other than one outcome."""
     leaked: int
@@ -63,12 +64,13 @@ class Audit:
         return not any(found[name] for name in ("lost", "doubled", "leaked", "oversold", "ledger_difference_micros"))
 
 
-def audit(rig: Rig, taken: list[str]) -> Audit:
-    """Look at everything once."""
+def audit(rig: Rig, taken: list[str], ran: Path) -> Audit:
+    """Look at everything once. `ran` holds what real commands left: a file for each attempt, a line each time."""
     backend = make_backends(rig.settings)["simulated"]
     assert isinstance(backend, Simulated)
     book = list(backend.book.entries())
     begun = Counter(attempt for entry in book for attempt in entry.uses)
+    times = {path.name: len(path.read_text().splitlines()) for path in ran.iterdir()}
     leaks = {name: int(rig.scalar(query)) for name, query in LEAKS.items()}
     leaks["machines that the provider still has"] = len(backend.list())
     ended = rig.scalar("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")
@@ -76,14 +78,26 @@ def audit(rig: Rig, taken: list[str]) -> Audit:
         WHERE e.attempt_id = a.id AND e.kind = 'attempt_ended') <> 1"""
     return Audit(
         jobs=len(set(taken)),
-        lost=abs(len(set(taken)) - int(ended)) + abs(int(rig.scalar("SELECT count(*) FROM jobs")) - len(set(taken))),
-        doubled=sum(times - 1 for times in begun.values()) + int(rig.scalar(outcomes)),
+        lost=abs(len(set(taken)) - int(ended))
+        + abs(int(rig.scalar("SELECT count(*) FROM jobs")) - len(set(taken)))
+        + len(_completed(rig) - times.keys()),
+        doubled=sum(often - 1 for often in (*begun.values(), *times.values())) + int(rig.scalar(outcomes)),
         leaked=sum(leaks.values()),
         oversold=int(rig.scalar("SELECT count(*) FROM tally WHERE held > capacity"))
         + int(rig.scalar("SELECT count(*) FROM attempts WHERE reason LIKE '%quota of%'")),
         ledger_difference_micros=_difference(rig, {entry.key: entry.closed_s for entry in book}),
         leaks={name: count for name, count in leaks.items() if count},
     )
+
+
+def _completed(rig: Rig) -> set[str]:
+    """The attempts whose command was to be run for real and is said to have completed."""
+    with rig.connected() as connection:
+        rows = connection.execute(
+            sa.text("""SELECT a.id FROM attempts a JOIN jobs j ON j.id = a.job_id
+                       WHERE j.name = 'real' AND a.outcome = 'completed'""")
+        )
+        return {str(attempt_id) for attempt_id in rows.scalars()}
 
 
 def _difference(rig: Rig, closed_s: dict[str, float | None]) -> int:

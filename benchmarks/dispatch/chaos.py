@@ -70,7 +70,9 @@ def chaos(directory: Path, broker: str, plan: Plan, seed: int) -> Happened:
         if not rig.until(rig.answers, within_s=90):
             raise RuntimeError(f"the API does not answer; its log is in {directory / 'logs'}")
         pause_s = plan.between_s * (plan.kills + plan.flushes + plan.db_restarts) / plan.jobs
-        specs = list(islice(drawn_specs(seed), plan.jobs))
+        ran = directory / "ran"
+        ran.mkdir()
+        specs = list(islice(drawn_specs(seed, ran), plan.jobs))
         client = Client(rig=rig, specs=specs, seed=seed, pause_s=pause_s * 0.7)
         submitting = threading.Thread(target=client.run, daemon=True)
         began = time.monotonic()
@@ -84,7 +86,7 @@ def chaos(directory: Path, broker: str, plan: Plan, seed: int) -> Happened:
         submitting.join(30)
         happened.seconds, happened.drained_s = time.monotonic() - began, time.monotonic() - calm
         rig.stop()
-        happened.audit = audit(rig, client.taken)
+        happened.audit = audit(rig, client.taken, ran)
         happened.outcomes = _counts(rig, "SELECT outcome, count(*) FROM attempts GROUP BY outcome ORDER BY 1")
         happened.states = _counts(rig, "SELECT state, count(*) FROM jobs GROUP BY state ORDER BY 1")
         return happened
@@ -101,7 +103,8 @@ def _go_wrong(rig: Rig, plan: Plan, dice: random.Random, happened: Happened) -> 
                 rig.kill(name)
                 happened.kills[name] = happened.kills.get(name, 0) + 1
             case "flush":
-                rig.flush_broker()
+                if not rig.until(rig.flush_broker, within_s=90):
+                    raise RuntimeError("the broker could not be emptied")
                 happened.flushes += 1
             case "restart":
                 rig.restart_postgres()

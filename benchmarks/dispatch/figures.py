@@ -181,7 +181,9 @@ def connections(directory: Path, broker: str, jobs: int, seconds: float) -> int:
         with client(rig) as http:
             for first in range(0, jobs, BATCH):
                 submit(http, [spec("acme", ["true"], runtime_s=1e7) for _ in range(min(BATCH, jobs - first))])
-        rig.until(lambda: rig.scalar("SELECT count(*) FROM attempts WHERE state = 'running'") >= jobs, within_s=600)
+        running = "SELECT count(*) FROM attempts WHERE state = 'running'"
+        if not rig.until(lambda: rig.scalar(running) >= jobs, within_s=600):
+            raise RuntimeError(f"only {rig.scalar(running)} of {jobs} jobs run")
         stopping = threading.Event()
         asking = [
             threading.Thread(target=_ask, args=(rig, port, stopping), daemon=True)
@@ -198,7 +200,10 @@ def connections(directory: Path, broker: str, jobs: int, seconds: float) -> int:
                 most, int(rig.scalar("SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"))
             )
             time.sleep(0.2)
+        given_up = sum(not thread.is_alive() for thread in asking)
         stopping.set()
+        if given_up:
+            raise RuntimeError(f"{given_up} of {len(asking)} clients gave up; the logs are in {directory / 'logs'}")
         return most
 
 
@@ -210,8 +215,8 @@ def _cpu_by_part(rig: Rig) -> dict[str, float]:
 def _ask(rig: Rig, port: int | None, stopping: threading.Event) -> None:
     with suppress(httpx.HTTPError), client(rig, port) as http:  # the API may be stopped before we are
         while not stopping.is_set():
-            http.get("/v1/jobs?limit=50")
-            http.post("/v1/plans", json=spec("acme", ["true"]))
+            http.get("/v1/jobs?limit=50").raise_for_status()
+            http.post("/v1/plans", json=spec("acme", ["true"])).raise_for_status()
 
 
 def _looks(rig: Rig) -> int:

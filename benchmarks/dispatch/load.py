@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,11 +40,16 @@ def cloud() -> list[Offer]:
     ]  # fmt: skip
 
 
-def drawn_specs(seed: int) -> Iterator[dict[str, Any]]:
-    """Job specs without end: most complete, some run out of memory once or always, are too slow, or on spot."""
+def drawn_specs(seed: int, ran: Path) -> Iterator[dict[str, Any]]:
+    """Job specs without end: most complete, some run out of memory once or always, are too slow, or on spot.
+
+    One in ten runs a real command, which adds a line to a file of its attempt's in `ran`: who runs twice has two.
+    """
     dice = random.Random(seed)  # noqa: S311 - drawn again from the same seed
     while True:
-        kind = dice.choices(("plain", "surprise", "poison", "slow", "spot", "wide"), (65, 10, 5, 5, 10, 5))[0]
+        kind = dice.choices(("plain", "real", "surprise", "poison", "slow", "spot", "wide"), (55, 10, 10, 5, 5, 10, 5))[
+            0
+        ]
         runtime_s, need = dice.uniform(100, 1500), dice.choice((4.0, 10.0, 20.0, 35.0))
         spec: dict[str, Any] = {
             "name": kind,
@@ -55,6 +61,9 @@ def drawn_specs(seed: int) -> Iterator[dict[str, Any]]:
             "priority": dice.choice((10, 50, 50, 90)),
         }
         match kind:
+            case "real":
+                spec["run"]["command"] = ["sh", "-c", f'echo $$ >> "{ran}/$PYTHIA_ATTEMPT_ID"']
+                spec["simulation"]["run_command"] = True
             case "surprise":
                 # more than the card that 20 GiB are placed on
                 spec["workload"] |= {"kind": "chaos-20", "vram_gib": 20.0}
