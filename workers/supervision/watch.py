@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from workers.supervision.command import CannotStart, Command, Exit, environment
 from workers.supervision.gpus import GivenGpus, Handout, NoGpus, Nvml, given_gpus, open_nvml, take_gpus
 from workers.supervision.memory import MemoryProbe
-from workers.supervision.oom import judge, kernel_kills
+from workers.supervision.oom import KernelKills, judge, kernel_kills
 from workers.supervision.order import FILES, STOP, Order
 from workers.supervision.output import Writer
 from workers.supervision.processes import identify
@@ -51,6 +51,7 @@ class Supervisor:
         self._command_s = 0.0
         self._host_is_ending = False
         self._handout: Handout | GivenGpus | None = None
+        self._kills = KernelKills()
         self._wake, wake_writer = os.pipe()
         for end in (self._wake, wake_writer):
             os.set_blocking(end, False)
@@ -61,7 +62,6 @@ class Supervisor:
 
     def run(self) -> Status:
         """See the command through to its end; the final status is on disk when this returns."""
-        kills_before = kernel_kills()
         try:
             if (stopped := self._asked()) is not None:
                 return self._end(stopped=stopped)
@@ -79,7 +79,7 @@ class Supervisor:
         stopped, exited = self._watch(command, probe)
         if stopped is None:
             stopped = self._outlast(command) if exited.code == 0 else self._ended_with_the_host(exited)
-        memory = self._ran_out(command, probe, exited, kills_before) if stopped is None else None
+        memory = self._ran_out(command, probe, exited) if stopped is None else None
         return self._conclude(command, probe, exited, stopped, memory)
 
     def _begin(self) -> tuple[Command, MemoryProbe]:
@@ -95,13 +95,11 @@ class Supervisor:
         """Where the command's output is kept; None for the files of its directory."""
         return None
 
-    def _ran_out(
-        self, command: Command, probe: MemoryProbe, exited: Exit, kills_before: dict[str, int]
-    ) -> OutOfMemory | None:
+    def _ran_out(self, command: Command, probe: MemoryProbe, exited: Exit) -> OutOfMemory | None:
         """Which memory ran out, for a command that ended by itself."""
         # an engine that grabs the card fills it whatever happens
         full = probe.card_is_full and not self._order.preallocates
-        return judge(exited.code, command.said(), kills_before, kernel_kills(), card_was_full=full)
+        return judge(exited.code, command.said(), self._kills.lately, kernel_kills(), card_was_full=full)
 
     def _bring_in(self) -> Status | None:
         """Fetch the job's files; the last word, where that ends the attempt. It is part of starting up."""
@@ -147,6 +145,7 @@ class Supervisor:
             now = time.monotonic()
             if now >= next_look:
                 probe.sample()
+                self._kills.look()
                 look = min(look * _LOOK_GROWTH, _LONGEST_LOOK_S)
                 next_look = now + look
             if stopped is None:
