@@ -15,6 +15,7 @@ from scheduler.logs import configure_logs
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import make_engine
 from workers.app import configure
+from workers.clock import CommonClock
 from workers.host import HostHeart
 from workers.tasks import app
 from workers.wiring import make_backends, utc_now
@@ -74,9 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _heart(settings: Settings, host: str) -> HostHeart:
     """This host, registered."""
+    engine = make_engine(settings.require_database_url(), pool_size=1)
     heart = HostHeart(
-        engine=make_engine(settings.require_database_url(), pool_size=1), name=host,
-        account=make_backends(settings)["local"].account, lease_s=settings.lease_s, clock=utc_now,
+        engine=engine, name=host, account=make_backends(settings)["local"].account, lease_s=settings.lease_s,
+        clock=CommonClock(engine, utc_now),
     )  # fmt: skip
     try:
         heart.register()

@@ -26,6 +26,7 @@ from workers.backends.local import local_backend
 from workers.backends.simulated import simulated_backend
 from workers.backends.slurm.backend import slurm_backend
 from workers.backends.supervised import nothing
+from workers.clock import CommonClock
 from workers.handing_out import handing_out
 from workers.runner import Runner
 from workers.webhook import Messenger
@@ -35,7 +36,7 @@ TRAINING_NICE = 10
 
 
 def utc_now() -> datetime:
-    """The clock of this edge."""
+    """The clock of this machine."""
     return datetime.now(UTC)
 
 
@@ -44,26 +45,27 @@ class Installation:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings, self._engine = settings, engine
+        self._clock = clock = CommonClock(engine, utc_now)
         self.runner = Runner(
             engine=engine,
             backends=make_backends(settings, handing_out(engine, settings).of),
-            clock=utc_now,
+            clock=clock,
             lease_s=settings.lease_s,
             poll_interval_s=settings.poll_interval_s,
             log_days=settings.log_days,
             host=settings.this_host,
         )
-        self.messenger = Messenger(engine=engine, clock=utc_now)
+        self.messenger = Messenger(engine=engine, clock=clock)
 
     def place_waiting(self) -> None:
         """Decide again for jobs that wait."""
-        place_waiting(self._engine, self._knowledge, now=utc_now())
+        place_waiting(self._engine, self._knowledge, now=self._clock())
 
     def train(self, training_id: UUID) -> None:
         """Learn from what was measured, with less claim to the processor than what serves."""
         os.nice(max(0, TRAINING_NICE - os.nice(0)))
         run_training(
-            self._engine, training_id, load_gpu_types(), load_models(), git_revision=git_revision(), clock=utc_now
+            self._engine, training_id, load_gpu_types(), load_models(), git_revision=git_revision(), clock=self._clock
         )
 
     @cached_property
