@@ -15,10 +15,11 @@ from scheduler.logs import configure_logs
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import make_engine
 from workers.app import configure
+from workers.backends.local import registration
 from workers.clock import CommonClock
 from workers.host import HostHeart
 from workers.tasks import app
-from workers.wiring import make_backends, utc_now
+from workers.wiring import utc_now
 
 PROMPT = tuple(kind for kind in QUEUE_KINDS if kind != "train")
 """What a worker does unless told otherwise: a training takes minutes, and would keep launches waiting."""
@@ -76,8 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _heart(settings: Settings, host: str) -> HostHeart:
     """This host, registered."""
     engine = make_engine(settings.require_database_url(), pool_size=1)
+    account, formerly = registration(settings.data_path, host)
     heart = HostHeart(
-        engine=engine, name=host, account=make_backends(settings)["local"].account, lease_s=settings.lease_s,
+        engine=engine, name=host, account=account, formerly=formerly, lease_s=settings.lease_s,
         clock=CommonClock(engine, utc_now),
     )  # fmt: skip
     try:

@@ -78,7 +78,7 @@ def test_without_an_answer_the_last_one_is_kept(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("off", [timedelta(minutes=-5), timedelta(minutes=5)])
 def test_a_host_whose_clock_is_off_is_heard_all_the_same(engine: sa.Engine, off: timedelta) -> None:
     heart = HostHeart(
-        engine=engine, name="alpha", account="alpha:/data", lease_s=LEASE_S,
+        engine=engine, name="alpha", account="alpha:/data#1", formerly="alpha:/data", lease_s=LEASE_S,
         clock=CommonClock(engine, lambda: utc_now() + off),
     )  # fmt: skip
     for sign_of_life in (heart.register, heart.beat):

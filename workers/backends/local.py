@@ -12,7 +12,8 @@ from scheduler.domain.sharing import preallocates
 from workers.backends.base import StartFailed
 from workers.backends.book import Entry, MachineBook
 from workers.backends.handed_over import HandedOver
-from workers.backends.supervised import Supervised, host_account, nothing
+from workers.backends.supervised import Supervised, nothing
+from workers.backends.this_host import this_host
 from workers.supervision.order import Order
 
 GRACE_S = 10.0
@@ -27,7 +28,7 @@ def local_backend(
     hand_over: Callable[[AttemptWork], HandedOver] = nothing,
 ) -> Supervised:
     """Real runs on this host, with its GPUs where the placement has any."""
-    host = host or socket.gethostname()
+    this = this_host(data_path, host or socket.gethostname())
 
     def order(work: AttemptWork, _: Entry | None) -> Order:
         base = basic_order(work, log_cap_bytes=log_cap_bytes)
@@ -42,15 +43,26 @@ def local_backend(
             preallocates=preallocates(work.spec.workload),
         )
 
-    directory = data_path / "attempts" / "local"
+    directory = _directory(data_path)
     return Supervised(
         directory=directory,
         make_order=order,
         book=MachineBook(directory=data_path / "machines" / "local"),
-        account=host_account(host, directory),
-        host=host,
+        account=this.account(directory),
+        host=this.name,
+        host_id=this.id,
         hand_over=hand_over,
     )
+
+
+def registration(data_path: Path, host: str) -> tuple[str, str]:
+    """What this host registers as, and what it registered as before hosts had ids."""
+    this, directory = this_host(data_path, host), _directory(data_path)
+    return this.registers_as(directory), this.once_registered_as(directory)
+
+
+def _directory(data_path: Path) -> Path:
+    return data_path / "attempts" / "local"
 
 
 def basic_order(work: AttemptWork, *, log_cap_bytes: int) -> Order:

@@ -51,6 +51,8 @@ class Supervised:
     account: str
     host: str
     """What this host is called."""
+    host_id: str | None = None
+    """What tells it from others of its name."""
     hand_over: Callable[[AttemptWork], HandedOver] = nothing
     """What an attempt is given beside its command: secrets and files."""
     simulated: bool = False
@@ -89,11 +91,13 @@ class Supervised:
 
     def locate(self, attempt_id: UUID) -> Handle:
         """A directory follows from the attempt's id."""
-        return {"host": self.host, "folder": str(self._folder(attempt_id))}
+        mine = {} if self.host_id is None else {"host_id": self.host_id}
+        return {"host": self.host, "folder": str(self._folder(attempt_id)), **mine}
 
     def poll(self, handle: Handle) -> Report:
         """What the supervisor last wrote, unless it is gone."""
-        if handle["host"] != self.host:
+        # handles from before hosts had ids have none
+        if handle["host"] != self.host or handle.get("host_id", self.host_id) != self.host_id:
             return Report(phase=Phase.ELSEWHERE, simulated=self.simulated)
         folder = Path(handle["folder"])
         status = read_status(folder)
@@ -191,11 +195,6 @@ class Supervised:
 
     def _folder(self, attempt_id: UUID) -> Path:
         return self.directory / str(attempt_id)
-
-
-def host_account(host: str, directory: Path) -> str:
-    """Machines that are folders of a host's disk are seen from that host alone."""
-    return f"{host}:{directory}"
 
 
 def _supervise(folder: Path, told: bytes | None) -> None:
