@@ -11,12 +11,12 @@ from celery.signals import setup_logging
 
 from predictor.errors import PythiaError
 from scheduler.broker import HOST_KINDS, QUEUE_KINDS, broker_for
+from scheduler.clock import CommonClock
 from scheduler.logs import configure_logs
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import make_engine
 from workers.app import configure
 from workers.backends.local import registration
-from workers.clock import CommonClock
 from workers.host import HostHeart
 from workers.tasks import app
 from workers.wiring import utc_now

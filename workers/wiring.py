@@ -12,6 +12,7 @@ from celery.signals import worker_process_init
 
 from predictor.architectures.catalogue import load_models
 from predictor.hardware import load_gpu_types
+from scheduler.clock import CommonClock
 from scheduler.domain.attempt import AttemptWork
 from scheduler.revision import git_revision
 from scheduler.services.champion import champion_predictor
@@ -26,7 +27,6 @@ from workers.backends.local import local_backend
 from workers.backends.simulated import simulated_backend
 from workers.backends.slurm.backend import slurm_backend
 from workers.backends.supervised import nothing
-from workers.clock import CommonClock
 from workers.handing_out import handing_out
 from workers.runner import Runner
 from workers.webhook import Messenger

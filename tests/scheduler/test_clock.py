@@ -5,16 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import sqlalchemy as sa
 
-import workers.clock
-from scheduler.services import hosts
-from workers.clock import FORGIVEN, CommonClock
-from workers.host import HostHeart
-from workers.wiring import utc_now
+import scheduler.clock
+from scheduler.clock import FORGIVEN, CommonClock
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-LEASE_S = 60.0
 
 
 class Machine:
@@ -35,7 +30,7 @@ class Machine:
 
 
 def clock_of(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> CommonClock:
-    monkeypatch.setattr(workers.clock, "time_there", machine.ask)
+    monkeypatch.setattr(scheduler.clock, "time_there", machine.ask)
     return CommonClock(None, machine.own, machine.ticks)  # type: ignore[arg-type]
 
 
@@ -70,21 +65,6 @@ def test_without_an_answer_the_last_one_is_kept(monkeypatch: pytest.MonkeyPatch)
     def down(_: object) -> datetime:
         raise OSError("the server is down")
 
-    monkeypatch.setattr(workers.clock, "time_there", down)
+    monkeypatch.setattr(scheduler.clock, "time_there", down)
     machine.here += timedelta(minutes=1)
     assert clock() == machine.here + timedelta(minutes=5)
-
-
-@pytest.mark.parametrize("off", [timedelta(minutes=-5), timedelta(minutes=5)])
-def test_a_host_whose_clock_is_off_is_heard_all_the_same(engine: sa.Engine, off: timedelta) -> None:
-    heart = HostHeart(
-        engine=engine, name="alpha", account="alpha:/data#1", formerly="alpha:/data", lease_s=LEASE_S,
-        clock=CommonClock(engine, lambda: utc_now() + off),
-    )  # fmt: skip
-    for sign_of_life in (heart.register, heart.beat):
-        sign_of_life()
-        assert hosts.miss(engine, now=utc_now(), silent_after_s=LEASE_S).fell_silent == ()
-        # nor does it live on for longer than others
-        assert hosts.miss(engine, now=utc_now() + timedelta(minutes=2), silent_after_s=LEASE_S).fell_silent == (
-            "alpha",
-        )

@@ -1,4 +1,4 @@
-"""The time that workers write down: their machine's, unless that is off from PostgreSQL's.
+"""The time that relays and workers go by: their machine's, unless that is off from PostgreSQL's.
 
 Leases and signs of life are written by one machine and judged by another. A second is forgiven: between processes of
 one machine nothing may ever seem to have happened before its cause.
