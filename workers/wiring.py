@@ -29,6 +29,7 @@ from workers.backends.slurm.backend import slurm_backend
 from workers.backends.supervised import nothing
 from workers.handing_out import handing_out
 from workers.runner import Runner
+from workers.supervision.limits import Limits
 from workers.webhook import Messenger
 
 TRAINING_NICE = 10
@@ -77,8 +78,14 @@ class Installation:
 def make_backends(settings: Settings, hand_over: Callable[[AttemptWork], HandedOver] = nothing) -> dict[str, Backend]:
     """The ways to run attempts that this worker has, by the names that offers give them."""
     data_path, cap = settings.data_path, settings.log_cap_bytes
+    limits = Limits(
+        processes=settings.local_processes, open_files=settings.local_open_files, file_bytes=settings.local_file_bytes,
+        memory_gib=settings.local_memory_gib,
+    )  # fmt: skip
     backends: dict[str, Backend] = {
-        "local": local_backend(data_path, log_cap_bytes=cap, host=settings.this_host, hand_over=hand_over),
+        "local": local_backend(
+            data_path, log_cap_bytes=cap, host=settings.this_host, limits=limits, hand_over=hand_over
+        ),
         "simulated": simulated_backend(
             data_path,
             log_cap_bytes=cap,

@@ -14,10 +14,12 @@ from workers.backends.book import Entry, MachineBook
 from workers.backends.handed_over import HandedOver
 from workers.backends.supervised import Supervised, nothing
 from workers.backends.this_host import this_host
+from workers.supervision.limits import Limits
 from workers.supervision.order import Order
 
 GRACE_S = 10.0
 """Between SIGTERM and SIGKILL: time to write a checkpoint."""
+CORE_ALONE = Limits()
 
 
 def local_backend(
@@ -25,6 +27,7 @@ def local_backend(
     *,
     log_cap_bytes: int,
     host: str | None = None,
+    limits: Limits = CORE_ALONE,
     hand_over: Callable[[AttemptWork], HandedOver] = nothing,
 ) -> Supervised:
     """Real runs on this host, with its GPUs where the placement has any."""
@@ -51,6 +54,7 @@ def local_backend(
         account=this.account(directory),
         host=this.name,
         host_id=this.id,
+        limits=limits,
         hand_over=hand_over,
     )
 

@@ -25,6 +25,7 @@ from workers.backends.folders import KEPT_S, clear_scratch, collect_output, prep
 from workers.backends.handed_over import NOTHING, HandedOver
 from workers.nursery import Nursery, NurseryGone, NurserySlow
 from workers.supervise import SUPERVISOR_LOG
+from workers.supervision.limits import Limits
 from workers.supervision.order import STOP, Order, read_order
 from workers.supervision.processes import marked, signal_all, signal_group
 from workers.supervision.status import RunState, Status, ownership, read_status
@@ -53,6 +54,8 @@ class Supervised:
     """What this host is called."""
     host_id: str | None = None
     """What tells it from others of its name."""
+    limits: Limits | None = None
+    """What of this host a command may use; None: whatever its worker may."""
     hand_over: Callable[[AttemptWork], HandedOver] = nothing
     """What an attempt is given beside its command: secrets and files."""
     simulated: bool = False
@@ -83,9 +86,11 @@ class Supervised:
         return self.locate(work.attempt_id)
 
     def _begin(self, folder: Path, order: Order, handed: HandedOver) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         if handed.plan is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             handed.plan.write(folder)
+        if self.limits is not None:
+            self.limits.write(folder)
         prepare(folder, order)
         _supervise(folder, handed.sent())
 

@@ -11,10 +11,13 @@ import re
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from workers.supervision.stopped import OutOfMemory
+
+Said = TypeVar("Said")
 
 _GPU_LINES = re.compile(
     rb"CUDA out of memory"  # PyTorch: "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate …"
@@ -61,30 +64,39 @@ _OVERLAP = 512
 """Bytes looked at twice, so that a line split between two reads is not missed."""
 
 
-class OutputWatch:
+class LineWatch(Generic[Said]):
     """Looks for known lines in a stream as it flows by, the parts that are cut from the log included."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Mapping[Said, re.Pattern[bytes]]) -> None:
+        """Of several that are found the first by the order of `lines` counts."""
+        self._lines = lines
         self._seen = 0
         self._tail = b""
-        self._last: dict[OutOfMemory, int] = {}
+        self._last: dict[Said, int] = {}
 
     def feed(self, data: bytes) -> None:
         """Look at the next bytes of the stream."""
         window = self._tail + data
         start = self._seen - len(self._tail)
-        for which, lines in ((OutOfMemory.GPU, _GPU_LINES), (OutOfMemory.HOST, _HOST_LINES)):
+        for which, lines in self._lines.items():
             for match in lines.finditer(window):
                 self._last[which] = start + match.end()
         self._seen += len(data)
         self._tail = window[-_OVERLAP:]
 
-    def verdict(self) -> OutOfMemory | None:
-        """Which memory the stream's end says ran out. A GPU line wins: its traceback may name host errors too."""
-        for which in (OutOfMemory.GPU, OutOfMemory.HOST):
+    def verdict(self) -> Said | None:
+        """What the stream's end says."""
+        for which in self._lines:
             if which in self._last and self._seen - self._last[which] <= _REACH:
                 return which
         return None
+
+
+class OutputWatch(LineWatch[OutOfMemory]):
+    """Looks which memory ran out. A GPU line wins: its traceback may name host errors too."""
+
+    def __init__(self) -> None:
+        super().__init__({OutOfMemory.GPU: _GPU_LINES, OutOfMemory.HOST: _HOST_LINES})
 
 
 def kernel_kills() -> dict[str, int]:
