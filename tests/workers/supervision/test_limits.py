@@ -6,10 +6,12 @@ import json
 import resource
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from scheduler.domain.states import Outcome
+from scheduler.settings import Settings
 from tests.workers.works import ended, make_work, printed, python
 from workers.backends.base import Report
 from workers.backends.supervised import Supervised
@@ -17,6 +19,7 @@ from workers.outcomes import result_of
 from workers.supervision.limits import LINES, Limits
 from workers.supervision.oom import LineWatch
 from workers.supervision.stopped import OutOfMemory
+from workers.wiring import make_backends
 
 SEEN = """
 import json, resource
@@ -39,6 +42,15 @@ def reason(report: Report, *, on_gpu: bool = True) -> tuple[Outcome, str | None]
 def test_a_command_has_the_limits_of_its_installation(local: Supervised) -> None:
     limits = Limits(processes=4000, open_files=200, file_bytes=10**9)
     assert json.loads(run(local, limits, SEEN)[1]) == [[0, 0], [4000, 4000], [200, 200], [10**9, 10**9]]
+
+
+def test_an_installations_settings_say_what_its_jobs_may_use(tmp_path: Path) -> None:
+    usual = make_backends(Settings(data_dir=tmp_path))["local"]
+    strict = make_backends(Settings(data_dir=tmp_path, local_file_bytes=4096, local_memory_gib=2))["local"]
+    assert isinstance(usual, Supervised)
+    assert isinstance(strict, Supervised)
+    assert usual.limits == Limits(processes=65_536, open_files=262_144)
+    assert strict.limits == Limits(processes=65_536, open_files=262_144, file_bytes=4096, memory_gib=2)
 
 
 def test_a_command_may_never_have_more_than_its_worker(local: Supervised) -> None:
