@@ -17,6 +17,7 @@ from predictor.errors import PythiaError
 from scheduler.api.app import create_app
 from scheduler.api.context import ApiContext
 from scheduler.broker import Broker, broker_for
+from scheduler.clock import CommonClock
 from scheduler.dispatch import CeleryDispatcher
 from scheduler.heap import settle
 from scheduler.logs import configure_logs
@@ -36,7 +37,7 @@ _LAST_ANSWERS_S = 3
 
 
 def utc_now() -> datetime:
-    """The clock of this edge."""
+    """The clock of this machine."""
     return datetime.now(UTC)
 
 
@@ -95,7 +96,7 @@ def run_relay(settings: Settings) -> None:
         reconcile_interval_s=settings.reconcile_interval_s,
         retrain_interval_s=settings.retrain_interval_s,
     )
-    relay.run(carrier, interval_s=settings.relay_interval_s, clock=utc_now, rest=stopping.wait)
+    relay.run(carrier, interval_s=settings.relay_interval_s, clock=CommonClock(engine, utc_now), rest=stopping.wait)
     dispatcher.close()
     engine.dispose()
 

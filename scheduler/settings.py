@@ -105,6 +105,17 @@ class Settings(BaseSettings):
     host_name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$")
     """What this host is called among those that run jobs (`pythia worker --provider local`); None is its own name."""
 
+    local_processes: int = Field(default=2**16, ge=1)
+    """Processes and threads of the worker's user, all its jobs together, beyond which a local job can start no more
+    (`ulimit -u`; no bound for root). Here and below, what the worker itself may have is the most that a job may."""
+    local_open_files: int = Field(default=2**18, ge=64)
+    """Files that a process of a local job may have open at once (`ulimit -n`)."""
+    local_file_bytes: int | None = Field(default=None, ge=1024)
+    """The largest file that a local job may write (`ulimit -f`); None: any."""
+    local_memory_gib: float | None = Field(default=None, gt=0)
+    """Of the host's memory that a local job may hold, all its processes together; what is only cached from files does
+    not count. It is looked at twice a second, and a job above it is killed. None: any."""
+
     host: str = "127.0.0.1"
     port: int = Field(default=8321, ge=0, le=65535)
     """0 takes any free port."""

@@ -11,13 +11,15 @@ from celery.signals import setup_logging
 
 from predictor.errors import PythiaError
 from scheduler.broker import HOST_KINDS, QUEUE_KINDS, broker_for
+from scheduler.clock import CommonClock
 from scheduler.logs import configure_logs
 from scheduler.settings import Settings, load_settings
 from scheduler.storage.engine import make_engine
 from workers.app import configure
+from workers.backends.local import registration
 from workers.host import HostHeart
 from workers.tasks import app
-from workers.wiring import make_backends, utc_now
+from workers.wiring import utc_now
 
 PROMPT = tuple(kind for kind in QUEUE_KINDS if kind != "train")
 """What a worker does unless told otherwise: a training takes minutes, and would keep launches waiting."""
@@ -74,9 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _heart(settings: Settings, host: str) -> HostHeart:
     """This host, registered."""
+    engine = make_engine(settings.require_database_url(), pool_size=1)
+    account, formerly = registration(settings.data_path, host)
     heart = HostHeart(
-        engine=make_engine(settings.require_database_url(), pool_size=1), name=host,
-        account=make_backends(settings)["local"].account, lease_s=settings.lease_s, clock=utc_now,
+        engine=engine, name=host, account=account, formerly=formerly, lease_s=settings.lease_s,
+        clock=CommonClock(engine, utc_now),
     )  # fmt: skip
     try:
         heart.register()

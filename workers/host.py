@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,16 +27,21 @@ class HostHeart:
     engine: Engine
     name: str
     account: str
+    """What tells it from others of its name."""
+    formerly: str
+    """The same before hosts had ids."""
     lease_s: float
     """After so long a silence others do without this host."""
     clock: Callable[[], datetime]
+    end: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    """Ends this worker gracefully: what of its name is placed belongs to another host now."""
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def register(self) -> None:
         """Offer this host; HostNameTaken where another of its name lives."""
         hosts.register(
-            self.engine, self.name, self.account, host_gpus(), slots=os.cpu_count() or 1, now=self.clock(),
-            silent_after_s=self.lease_s,
+            self.engine, self.name, self.account, host_gpus(), formerly=self.formerly, slots=os.cpu_count() or 1,
+            now=self.clock(), silent_after_s=self.lease_s,
         )  # fmt: skip
         log.info("registered host", host=self.name)
 
@@ -50,8 +56,12 @@ class HostHeart:
     def beat(self) -> None:
         """One sign of life; an outage of PostgreSQL is no reason to stop."""
         try:
-            if not hosts.hear(self.engine, self.name, now=self.clock()):
+            if not hosts.hear(self.engine, self.name, self.account, now=self.clock()):
                 self.register()
+        except hosts.HostNameTaken as taken:
+            log.error("gave up this host's name", reason=str(taken))
+            self.stop()
+            self.end()
         except Exception as error:
             log.warning("could not say that this host lives", error=f"{type(error).__name__}: {error}"[:300])
         finally:

@@ -42,7 +42,8 @@ def _outcome(report: Report, *, cancel_requested: bool, has_device_memory: bool)
     if report.out_of_memory is OutOfMemory.GPU:
         return Outcome.OUT_OF_MEMORY, report.failure or f"CUDA out of memory, {_ending(report)}"
     if report.out_of_memory is OutOfMemory.HOST:
-        reason = f"the host's memory ran out, {_ending(report)}"
+        limit = report.failure if report.stopped is Stopped.OUT_OF_MEMORY else None
+        reason = limit or f"the host's memory ran out, {_ending(report)}"
         # a card with more memory comes with no more memory of the host: trying again would only cost
         return (Outcome.FAILED if has_device_memory else Outcome.OUT_OF_MEMORY), reason
     if report.exit_code == 0:

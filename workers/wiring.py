@@ -12,6 +12,7 @@ from celery.signals import worker_process_init
 
 from predictor.architectures.catalogue import load_models
 from predictor.hardware import load_gpu_types
+from scheduler.clock import CommonClock
 from scheduler.domain.attempt import AttemptWork
 from scheduler.revision import git_revision
 from scheduler.services.champion import champion_predictor
@@ -28,6 +29,7 @@ from workers.backends.slurm.backend import slurm_backend
 from workers.backends.supervised import nothing
 from workers.handing_out import handing_out
 from workers.runner import Runner
+from workers.supervision.limits import Limits
 from workers.webhook import Messenger
 
 TRAINING_NICE = 10
@@ -35,7 +37,7 @@ TRAINING_NICE = 10
 
 
 def utc_now() -> datetime:
-    """The clock of this edge."""
+    """The clock of this machine."""
     return datetime.now(UTC)
 
 
@@ -44,26 +46,27 @@ class Installation:
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings, self._engine = settings, engine
+        self._clock = clock = CommonClock(engine, utc_now)
         self.runner = Runner(
             engine=engine,
             backends=make_backends(settings, handing_out(engine, settings).of),
-            clock=utc_now,
+            clock=clock,
             lease_s=settings.lease_s,
             poll_interval_s=settings.poll_interval_s,
             log_days=settings.log_days,
             host=settings.this_host,
         )
-        self.messenger = Messenger(engine=engine, clock=utc_now)
+        self.messenger = Messenger(engine=engine, clock=clock)
 
     def place_waiting(self) -> None:
         """Decide again for jobs that wait."""
-        place_waiting(self._engine, self._knowledge, now=utc_now())
+        place_waiting(self._engine, self._knowledge, now=self._clock())
 
     def train(self, training_id: UUID) -> None:
         """Learn from what was measured, with less claim to the processor than what serves."""
         os.nice(max(0, TRAINING_NICE - os.nice(0)))
         run_training(
-            self._engine, training_id, load_gpu_types(), load_models(), git_revision=git_revision(), clock=utc_now
+            self._engine, training_id, load_gpu_types(), load_models(), git_revision=git_revision(), clock=self._clock
         )
 
     @cached_property
@@ -75,8 +78,14 @@ class Installation:
 def make_backends(settings: Settings, hand_over: Callable[[AttemptWork], HandedOver] = nothing) -> dict[str, Backend]:
     """The ways to run attempts that this worker has, by the names that offers give them."""
     data_path, cap = settings.data_path, settings.log_cap_bytes
+    limits = Limits(
+        processes=settings.local_processes, open_files=settings.local_open_files, file_bytes=settings.local_file_bytes,
+        memory_gib=settings.local_memory_gib,
+    )  # fmt: skip
     backends: dict[str, Backend] = {
-        "local": local_backend(data_path, log_cap_bytes=cap, host=settings.this_host, hand_over=hand_over),
+        "local": local_backend(
+            data_path, log_cap_bytes=cap, host=settings.this_host, limits=limits, hand_over=hand_over
+        ),
         "simulated": simulated_backend(
             data_path,
             log_cap_bytes=cap,

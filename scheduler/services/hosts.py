@@ -50,19 +50,22 @@ def register(
     account: str,
     gpus: Sequence[HostGpus],
     *,
+    formerly: str,
     slots: int,
     now: datetime,
     silent_after_s: float,
 ) -> None:
     """Offer a host's GPUs and processors, as heard now; HostNameTaken while another of its name is heard.
 
-    Offers that are there already keep their prices, and their capacity unless the hardware has changed.
+    `account` tells it from others of its name; `formerly` is what did so when an earlier version registered it. Offers
+    that are there already keep their prices, and their capacity unless the hardware has changed.
     """
     if name == HERE:
         raise HostNameTaken(name, "the one that the installation began on")
     with transaction(engine) as session:
         known = hosts.lock(session, name)
-        if known is not None and known.account != account and known.heard_at > now - timedelta(seconds=silent_after_s):
+        heard = known is not None and known.heard_at > now - timedelta(seconds=silent_after_s)
+        if known is not None and heard and known.account not in (account, formerly):
             raise HostNameTaken(name, known.account)
         hosts.put(session, name, account, now)
         _offer(session, name, {CPU: slots, **{one.gpu_type: one.count for one in gpus}}, now)
@@ -70,14 +73,15 @@ def register(
             _put_back(session, known)
 
 
-def hear(engine: Engine, name: str, *, now: datetime) -> bool:
-    """A host has said that it lives; False where nobody knows it, as after a restore from an older backup."""
+def hear(engine: Engine, name: str, account: str, *, now: datetime) -> bool:
+    """A host has said that it lives; False where nobody knows it, as after a restore from an older backup, or another
+    has its name."""
     with at_once(engine) as session:
-        if hosts.heard(session, name, now):
+        if hosts.heard(session, name, account, now):
             return True
     with transaction(engine) as session:
         known = hosts.lock(session, name)
-        if known is None:
+        if known is None or known.account != account:
             return False
         hosts.change(session, name, heard_at=now)
         _put_back(session, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = [
-    "Engine", "Session", "at_once", "database_answers", "make_engine", "reading", "retried", "transaction",
+    "Engine", "Session", "at_once", "database_answers", "make_engine", "reading", "retried", "time_there",
+    "transaction",
 ]  # fmt: skip
 
 _P = ParamSpec("_P")
@@ -126,3 +128,10 @@ def database_answers(engine: Engine) -> bool:
     except OperationalError:
         return False
     return True
+
+
+def time_there(engine: Engine) -> datetime:
+    """The time by PostgreSQL's clock."""
+    with at_once(engine) as session:
+        there: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return there

@@ -16,7 +16,7 @@ class HostRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     account: Mapped[str]
-    """Where its backend holds machines: another host of the same name has another."""
+    """What tells it from another host of its name."""
     heard_at: Mapped[datetime]
     silent_since: Mapped[datetime | None]
     """When it was found silent; None while it is heard."""

@@ -52,11 +52,11 @@ def change(session: Session, name: str, **values: Any) -> None:
     )
 
 
-def heard(session: Session, name: str, now: datetime) -> bool:
-    """A host that is not silent was heard; False where it is silent or unknown."""
+def heard(session: Session, name: str, account: str, now: datetime) -> bool:
+    """A host that is not silent was heard; False where it is silent, unknown or another of its name."""
     found = session.execute(
         update(HostRow)
-        .where(HostRow.name == name, HostRow.silent_since.is_(None))
+        .where(HostRow.name == name, HostRow.account == account, HostRow.silent_since.is_(None))
         .values(heard_at=now)
         .returning(HostRow.name)
         .execution_options(synchronize_session=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scheduler.domain.attempt import LogChunk
 from workers.backends.output import read_output
+from workers.supervision.limits import NAME as LIMITS
 from workers.supervision.order import Order, read_order
 from workers.supervision.output import STREAMS
 
@@ -43,5 +44,6 @@ def clear_scratch(folder: Path) -> None:
     for stream in STREAMS:
         for segment in folder.glob(f"{stream}.*"):
             segment.unlink(missing_ok=True)
+    (folder / LIMITS).unlink(missing_ok=True)
     with suppress(OSError):  # what the command left where it ran is its user's
         (folder / "work").rmdir()

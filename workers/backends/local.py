@@ -12,11 +12,14 @@ from scheduler.domain.sharing import preallocates
 from workers.backends.base import StartFailed
 from workers.backends.book import Entry, MachineBook
 from workers.backends.handed_over import HandedOver
-from workers.backends.supervised import Supervised, host_account, nothing
+from workers.backends.supervised import Supervised, nothing
+from workers.backends.this_host import this_host
+from workers.supervision.limits import Limits
 from workers.supervision.order import Order
 
 GRACE_S = 10.0
 """Between SIGTERM and SIGKILL: time to write a checkpoint."""
+CORE_ALONE = Limits()
 
 
 def local_backend(
@@ -24,10 +27,11 @@ def local_backend(
     *,
     log_cap_bytes: int,
     host: str | None = None,
+    limits: Limits = CORE_ALONE,
     hand_over: Callable[[AttemptWork], HandedOver] = nothing,
 ) -> Supervised:
     """Real runs on this host, with its GPUs where the placement has any."""
-    host = host or socket.gethostname()
+    this = this_host(data_path, host or socket.gethostname())
 
     def order(work: AttemptWork, _: Entry | None) -> Order:
         base = basic_order(work, log_cap_bytes=log_cap_bytes)
@@ -42,15 +46,27 @@ def local_backend(
             preallocates=preallocates(work.spec.workload),
         )
 
-    directory = data_path / "attempts" / "local"
+    directory = _directory(data_path)
     return Supervised(
         directory=directory,
         make_order=order,
         book=MachineBook(directory=data_path / "machines" / "local"),
-        account=host_account(host, directory),
-        host=host,
+        account=this.account(directory),
+        host=this.name,
+        host_id=this.id,
+        limits=limits,
         hand_over=hand_over,
     )
+
+
+def registration(data_path: Path, host: str) -> tuple[str, str]:
+    """What this host registers as, and what it registered as before hosts had ids."""
+    this, directory = this_host(data_path, host), _directory(data_path)
+    return this.registers_as(directory), this.once_registered_as(directory)
+
+
+def _directory(data_path: Path) -> Path:
+    return data_path / "attempts" / "local"
 
 
 def basic_order(work: AttemptWork, *, log_cap_bytes: int) -> Order:

@@ -25,7 +25,8 @@ from workers.backends.book import Entry, MachineBook
 from workers.backends.draw import NothingToDraw, draw_share, draw_truth
 from workers.backends.handed_over import HandedOver
 from workers.backends.local import basic_order
-from workers.backends.supervised import Supervised, host_account, nothing, report_of
+from workers.backends.supervised import Supervised, nothing, report_of
+from workers.backends.this_host import this_host
 from workers.supervision.order import Order, read_order
 from workers.supervision.status import RunState, read_status
 from workers.supervision.stopped import Stopped
@@ -113,8 +114,7 @@ def simulated_backend(
     hand_over: Callable[[AttemptWork], HandedOver] = nothing,
 ) -> Simulated:
     """A provider that is drawn from a seed; its second takes `time_scale` of ours."""
-    host = host or socket.gethostname()
-
+    this = this_host(data_path, host or socket.gethostname())
     directory = data_path / "attempts" / "simulated"
 
     def order(work: AttemptWork, entry: Entry | None) -> Order:
@@ -133,8 +133,9 @@ def simulated_backend(
         directory=directory,
         make_order=order,
         book=MachineBook(directory=data_path / "machines" / "simulated", time_scale=time_scale),
-        account=host_account(host, directory),
-        host=host,
+        account=this.account(directory),
+        host=this.name,
+        host_id=this.id,
         hand_over=hand_over,
         simulated=True,
         seed=seed,

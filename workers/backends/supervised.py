@@ -25,6 +25,7 @@ from workers.backends.folders import KEPT_S, clear_scratch, collect_output, prep
 from workers.backends.handed_over import NOTHING, HandedOver
 from workers.nursery import Nursery, NurseryGone, NurserySlow
 from workers.supervise import SUPERVISOR_LOG
+from workers.supervision.limits import Limits
 from workers.supervision.order import STOP, Order, read_order
 from workers.supervision.processes import marked, signal_all, signal_group
 from workers.supervision.status import RunState, Status, ownership, read_status
@@ -51,6 +52,10 @@ class Supervised:
     account: str
     host: str
     """What this host is called."""
+    host_id: str | None = None
+    """What tells it from others of its name."""
+    limits: Limits | None = None
+    """What of this host a command may use; None: whatever its worker may."""
     hand_over: Callable[[AttemptWork], HandedOver] = nothing
     """What an attempt is given beside its command: secrets and files."""
     simulated: bool = False
@@ -81,19 +86,23 @@ class Supervised:
         return self.locate(work.attempt_id)
 
     def _begin(self, folder: Path, order: Order, handed: HandedOver) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         if handed.plan is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             handed.plan.write(folder)
+        if self.limits is not None:
+            self.limits.write(folder)
         prepare(folder, order)
         _supervise(folder, handed.sent())
 
     def locate(self, attempt_id: UUID) -> Handle:
         """A directory follows from the attempt's id."""
-        return {"host": self.host, "folder": str(self._folder(attempt_id))}
+        mine = {} if self.host_id is None else {"host_id": self.host_id}
+        return {"host": self.host, "folder": str(self._folder(attempt_id)), **mine}
 
     def poll(self, handle: Handle) -> Report:
         """What the supervisor last wrote, unless it is gone."""
-        if handle["host"] != self.host:
+        # handles from before hosts had ids have none
+        if handle["host"] != self.host or handle.get("host_id", self.host_id) != self.host_id:
             return Report(phase=Phase.ELSEWHERE, simulated=self.simulated)
         folder = Path(handle["folder"])
         status = read_status(folder)
@@ -191,11 +200,6 @@ class Supervised:
 
     def _folder(self, attempt_id: UUID) -> Path:
         return self.directory / str(attempt_id)
-
-
-def host_account(host: str, directory: Path) -> str:
-    """Machines that are folders of a host's disk are seen from that host alone."""
-    return f"{host}:{directory}"
 
 
 def _supervise(folder: Path, told: bytes | None) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.supervision.gpus import GIB
-from workers.supervision.oom import OutputWatch
+from workers.supervision.limits import LINES, Limits
+from workers.supervision.oom import LineWatch, OutputWatch
 from workers.supervision.order import Order
 from workers.supervision.output import STREAMS, OutputWriter, Writer
 from workers.supervision.processes import descendants, signal_all, signal_group
@@ -105,6 +106,7 @@ class Command:
         *,
         hide: Iterable[str] = (),
         writers: Mapping[str, Writer] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Start it. What is to be hidden does not come into its output, which files of the directory take unless
         `writers` do."""
@@ -112,11 +114,13 @@ class Command:
         self._redactors = {name: Redactor(hidden) for name in STREAMS}
         # read first: a command that lives for a moment may be well under way when its start is reported
         self.began = time.monotonic()
-        self._process = _spawn(order, folder, env)
+        self._process = _spawn(order, folder, env, limits)
         self.pid = self._process.pid
         self._exited = False
         self._writers = writers or {name: OutputWriter(folder, name, order.log_cap_bytes) for name in STREAMS}
         self._watches = {name: OutputWatch() for name in STREAMS}
+        self._limits = limits
+        self._limit_watches = {name: LineWatch(LINES) for name in STREAMS if limits is not None}
         self.selector = selectors.DefaultSelector()
         for name, pipe in zip(STREAMS, (self._process.stdout, self._process.stderr), strict=True):
             assert pipe is not None  # noqa: S101 - both were asked for
@@ -171,6 +175,12 @@ class Command:
         """Which memory each stream's last lines say ran out."""
         return [watch.verdict() for watch in self._watches.values()]
 
+    def limit_met(self, exited: Exit) -> str | None:
+        """Which of its limits it failed for, as one sentence."""
+        if self._limits is None or exited.code == 0:
+            return None
+        return self._limits.met([watch.verdict() for watch in self._limit_watches.values()], exited.signal)
+
     def say(self, line: str) -> None:
         """Add a line of our own to the command's stderr."""
         self._writers["stderr"].write(line.encode() + b"\n")
@@ -190,6 +200,8 @@ class Command:
             pipe.close()
             return
         self._watches[stream].feed(data)
+        if stream in self._limit_watches:
+            self._limit_watches[stream].feed(data)
         self._keep(stream, self._redactors[stream].feed(data))
 
     def _keep(self, stream: str, data: bytes) -> None:
@@ -202,7 +214,7 @@ class Command:
             self.wait(0.1)
 
 
-def _spawn(order: Order, folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(order: Order, folder: Path, env: dict[str, str], limits: Limits | None) -> subprocess.Popen[bytes]:
     where = working_dir(order, folder)
     if not where.is_dir():
         what = "is not a directory" if where.exists() else "does not exist on this machine"
@@ -217,6 +229,8 @@ def _spawn(order: Order, folder: Path, env: dict[str, str]) -> subprocess.Popen[
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # a process group of its own, and no terminal to hang up
+            # a supervisor has one thread, so what is forked can run this; set from outside it might come too late
+            preexec_fn=None if limits is None else limits.setter(),  # noqa: PLW1509
         )
     except FileNotFoundError:
         raise CannotStart(f"the program {program!r} or its interpreter was not found", 127) from None
@@ -226,6 +240,8 @@ def _spawn(order: Order, folder: Path, env: dict[str, str]) -> subprocess.Popen[
         if error.errno == errno.ENOEXEC:
             raise CannotStart(f"the program {program!r} is no executable of this machine", 126) from None
         raise CannotStart(f"starting {program!r} fails: {error.strerror}", 126) from None
+    except subprocess.SubprocessError:
+        raise CannotStart(f"starting {program!r} fails: the limits of this host cannot be set for it", 126) from None
     except ValueError as error:  # a NUL in the environment
         raise CannotStart(f"starting {program!r} fails: {error}", 126) from None
 

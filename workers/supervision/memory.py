@@ -29,13 +29,23 @@ class VramReader(Protocol):
 class MemoryProbe:
     """Keeps the peaks seen so far of everything this process is an ancestor of, GiB."""
 
-    def __init__(self, vram: VramReader | None, gpu_uuids: Sequence[str], *, shared: bool = False) -> None:
-        """`shared`: others may be on the GPUs as well, so only what the driver lays to our processes is ours."""
+    def __init__(
+        self,
+        vram: VramReader | None,
+        gpu_uuids: Sequence[str],
+        *,
+        shared: bool = False,
+        most_gib: float | None = None,
+    ) -> None:
+        """`shared`: others may be on the GPUs as well, so only what the driver lays to our processes is ours.
+        `most_gib`: of this host's memory."""
         self.peak_rss_gib: float | None = None
         self.peak_vram_gib: float | None = None
         self.card_is_full = False
         """Whether hardly anything was free on one of the GPUs at the last look."""
-        self._vram, self._shared = vram, shared
+        self.has_too_much = False
+        """Whether they held more of this host's memory than they may at the last look."""
+        self._vram, self._shared, self._most_gib = vram, shared, most_gib
         self._before = {uuid: vram.used_gib(uuid) or 0.0 for uuid in gpu_uuids} if vram else {}
 
     def sample(self) -> None:
@@ -44,6 +54,9 @@ class MemoryProbe:
         resident = sum(map(_resident_gib, pids))
         if resident:
             self.note_rss(resident)
+        if self._most_gib is not None:
+            # what is held is part of what is resident, and takes far longer to look at
+            self.has_too_much = resident > self._most_gib and sum(map(_held_gib, pids)) > self._most_gib
         if self._vram is None:
             return
         left = [free for uuid in self._before if (free := self._vram.free_gib(uuid)) is not None]
@@ -73,6 +86,18 @@ def _resident_gib(pid: int) -> float:
     except (OSError, IndexError):
         return 0.0
     return pages * _PAGE_BYTES / GIB
+
+
+def _held_gib(pid: int) -> float:
+    """Of its resident memory what no other process counts as well, and the kernel cannot read again from a file."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return _resident_gib(pid)
+    kib = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines[1:])}
+    if "Pss_Anon" not in kib:  # Linux before 5.4
+        return kib.get("Pss", 0) / 2**20
+    return (kib["Pss_Anon"] + kib.get("Pss_Shmem", 0)) / 2**20
 
 
 def _resident_gib_by_psutil(pid: int) -> float:

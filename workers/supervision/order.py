@@ -1,8 +1,8 @@
 """What a supervisor is told to do: `work.json` in an attempt's directory.
 
 The directory holds `work.json` (this), `status.json` (see `status`), `stop` (somebody wants it to end),
-`stdout.N` and `stderr.N` (see `output`), `files.json` and `moved.json` for jobs with files (see
-`workers.staging.plan` and `moving`), `tmp/` (the command's TMPDIR) and `work/` (where it runs
+`stdout.N` and `stderr.N` (see `output`), `limits.json` (see `limits`), `files.json` and `moved.json` for jobs with
+files (see `workers.staging.plan` and `moving`), `tmp/` (the command's TMPDIR) and `work/` (where it runs
 unless the spec names a directory).
 """
 

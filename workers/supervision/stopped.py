@@ -17,7 +17,7 @@ class Stopped(StrEnum):
     CLUSTER_LIMIT = "cluster_limit"
     """It ran for as long as the cluster lets anything run, which its user had not asked for."""
     OUT_OF_MEMORY = "out_of_memory"
-    """Only a simulated provider does that."""
+    """A simulated provider does that, and whoever watches for the limit of its host's memory."""
 
 
 class OutOfMemory(StrEnum):

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from workers.supervision.command import CannotStart, Command, Exit, environment
 from workers.supervision.gpus import GivenGpus, Handout, NoGpus, Nvml, given_gpus, open_nvml, take_gpus
+from workers.supervision.limits import read_limits
 from workers.supervision.memory import MemoryProbe
-from workers.supervision.oom import judge, kernel_kills
+from workers.supervision.oom import KernelKills, judge, kernel_kills
 from workers.supervision.order import FILES, STOP, Order
 from workers.supervision.output import Writer
-from workers.supervision.processes import identify
+from workers.supervision.processes import identify, signal_name
 from workers.supervision.report_file import NAME as REPORT
 from workers.supervision.report_file import read_report
 from workers.supervision.status import RunState, Status
@@ -51,6 +52,7 @@ class Supervisor:
         self._command_s = 0.0
         self._host_is_ending = False
         self._handout: Handout | GivenGpus | None = None
+        self._kills, self._limits = KernelKills(), read_limits(folder)
         self._wake, wake_writer = os.pipe()
         for end in (self._wake, wake_writer):
             os.set_blocking(end, False)
@@ -61,7 +63,6 @@ class Supervisor:
 
     def run(self) -> Status:
         """See the command through to its end; the final status is on disk when this returns."""
-        kills_before = kernel_kills()
         try:
             if (stopped := self._asked()) is not None:
                 return self._end(stopped=stopped)
@@ -79,7 +80,9 @@ class Supervisor:
         stopped, exited = self._watch(command, probe)
         if stopped is None:
             stopped = self._outlast(command) if exited.code == 0 else self._ended_with_the_host(exited)
-        memory = self._ran_out(command, probe, exited, kills_before) if stopped is None else None
+        memory = self._ran_out(command, probe, exited) if stopped is None else None
+        if stopped is Stopped.OUT_OF_MEMORY and self._truth is None:
+            memory = OutOfMemory.HOST
         return self._conclude(command, probe, exited, stopped, memory)
 
     def _begin(self) -> tuple[Command, MemoryProbe]:
@@ -87,21 +90,24 @@ class Supervisor:
         nvml = open_nvml() if self._order.gpu_count else None
         self._handout = self._take_gpus(nvml)  # kept: the GPUs are let go with it
         uuids, devices = (self._handout.uuids, self._handout.environment) if self._handout else ((), {})
-        probe = MemoryProbe(nvml, uuids, shared=self._order.shares_card)
+        most_gib = None if self._limits is None else self._limits.memory_gib
+        probe = MemoryProbe(nvml, uuids, shared=self._order.shares_card, most_gib=most_gib)
         given = environment(self._order, self._folder, devices, os.environ, self._secrets)
-        return Command(self._order, self._folder, given, hide=self._secrets.values(), writers=self._writers()), probe
+        hidden = self._secrets.values()
+        command = Command(
+            self._order, self._folder, given, hide=hidden, writers=self._writers(), limits=self._limits
+        )  # fmt: skip
+        return command, probe
 
     def _writers(self) -> Mapping[str, Writer] | None:
         """Where the command's output is kept; None for the files of its directory."""
         return None
 
-    def _ran_out(
-        self, command: Command, probe: MemoryProbe, exited: Exit, kills_before: dict[str, int]
-    ) -> OutOfMemory | None:
+    def _ran_out(self, command: Command, probe: MemoryProbe, exited: Exit) -> OutOfMemory | None:
         """Which memory ran out, for a command that ended by itself."""
         # an engine that grabs the card fills it whatever happens
         full = probe.card_is_full and not self._order.preallocates
-        return judge(exited.code, command.said(), kills_before, kernel_kills(), card_was_full=full)
+        return judge(exited.code, command.said(), self._kills.lately, kernel_kills(), card_was_full=full)
 
     def _bring_in(self) -> Status | None:
         """Fetch the job's files; the last word, where that ends the attempt. It is part of starting up."""
@@ -147,6 +153,7 @@ class Supervisor:
             now = time.monotonic()
             if now >= next_look:
                 probe.sample()
+                self._kills.look()
                 look = min(look * _LOOK_GROWTH, _LONGEST_LOOK_S)
                 next_look = now + look
             if stopped is None:
@@ -156,6 +163,8 @@ class Supervisor:
                 if stopped is not None:
                     command.ask_to_end()
                     kill_at = now + self._order.grace_s
+            if probe.has_too_much:  # while it was asked, and saved what it has, it might take the host down
+                stopped, kill_at = stopped or Stopped.OUT_OF_MEMORY, now
             if now >= kill_at or (stopped and self._asked_hard()):
                 command.make_end()
             self._beat(command, probe)
@@ -208,6 +217,7 @@ class Supervisor:
         failure: str | None = None
         if self._truth is None:
             self._passed(elapsed)
+            failure = self._limit_met(command, exited, stopped, memory)
             if probe.peak_vram_gib is None and self._order.gpu_count and said.peak_reserved_gib is not None:
                 self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="reserved")
         else:
@@ -224,11 +234,23 @@ class Supervisor:
                 failure = TAKEN_SILENTLY
         command.close_output()
         if (lost := self._take_out(exited, stopped, memory)) is not None:
-            how = None if completed or stopped is not None else f"exit code {exited.code}"
+            how = None if completed or stopped is not None or failure is not None else f"exit code {exited.code}"
             failure = "; ".join(filter(None, (failure, how, lost)))
         return self._end(
             stopped=stopped, exit_code=exited.code, signal=exited.signal, out_of_memory=memory, failure=failure
         )
+
+    def _limit_met(
+        self, command: Command, exited: Exit, stopped: Stopped | None, memory: OutOfMemory | None
+    ) -> str | None:
+        """Which limit of this host ended the command, as one sentence; None for any other end."""
+        if self._limits is None:
+            return None
+        if stopped is Stopped.OUT_OF_MEMORY:
+            return self._limits.memory_words
+        met = command.limit_met(exited) if stopped is None and memory is None else None
+        how = f"exit code {exited.code}" if exited.signal is None else f"ended by {signal_name(exited.signal)}"
+        return None if met is None else f"{how}: {met}"
 
     def _asked(self) -> Stopped | None:
         if (self._folder / STOP).exists():

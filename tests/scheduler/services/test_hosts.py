@@ -30,9 +30,13 @@ def register(
     account: str | None = None,
 ) -> None:
     hosts.register(
-        installation.engine, name, account or f"{name}:/data", gpus, slots=4, now=installation.now,
-        silent_after_s=LEASE_S,
+        installation.engine, name, account or f"{name}:/data#1", gpus, formerly=f"{name}:/data", slots=4,
+        now=installation.now, silent_after_s=LEASE_S,
     )  # fmt: skip
+
+
+def hear(installation: Installation, name: str) -> bool:
+    return hosts.hear(installation.engine, name, f"{name}:/data#1", now=installation.now)
 
 
 def offered(installation: Installation) -> dict[tuple[str, str], int]:
@@ -76,8 +80,17 @@ def test_two_living_hosts_cannot_have_one_name(installation: Installation) -> No
         register(installation, account="alpha:/elsewhere")
     installation.later(LEASE_S + 1)
     register(installation, account="alpha:/elsewhere")
+    assert not hear(installation, "alpha")  # it has lost its name
     with pytest.raises(hosts.HostNameTaken, match="the one that the installation began on"):
         register(installation, "here")
+
+
+def test_a_host_that_an_earlier_version_registered_is_the_same(installation: Installation) -> None:
+    register(installation, account="alpha:/data")
+    register(installation)
+    assert hear(installation, "alpha")
+    with pytest.raises(hosts.HostNameTaken):
+        register(installation, account="alpha:/data#2")
 
 
 def test_a_silent_host_is_placed_on_no_more_until_it_is_heard(installation: Installation) -> None:
@@ -85,7 +98,7 @@ def test_a_silent_host_is_placed_on_no_more_until_it_is_heard(installation: Inst
     register(installation, "beta")
     change_offer(installation.engine, offer_id(installation, "alpha", "CPU"), {"enabled": False})
     installation.later(LEASE_S - 1)
-    assert hosts.hear(installation.engine, "beta", now=installation.now)
+    assert hear(installation, "beta")
     installation.later(2)
     missed = hosts.miss(installation.engine, now=installation.now, silent_after_s=LEASE_S)
     assert missed.fell_silent == ("alpha",)
@@ -97,7 +110,7 @@ def test_a_silent_host_is_placed_on_no_more_until_it_is_heard(installation: Inst
     assert waiting.job.state is JobState.QUEUED  # it fits there, but not now
     assert installation.submit(on("beta")).job.state is JobState.PLACED
     assert hosts.miss(installation.engine, now=installation.now, silent_after_s=LEASE_S).fell_silent == ()
-    assert hosts.hear(installation.engine, "alpha", now=installation.now)
+    assert hear(installation, "alpha")
     installation.later(5)
     installation.place_waiting()
     assert installation.job(waiting.job.id).state is JobState.PLACED
@@ -106,7 +119,7 @@ def test_a_silent_host_is_placed_on_no_more_until_it_is_heard(installation: Inst
 
 
 def test_a_host_that_nobody_knows_is_told_to_register(installation: Installation) -> None:
-    assert not hosts.hear(installation.engine, "alpha", now=installation.now)
+    assert not hear(installation, "alpha")
 
 
 def test_what_was_placed_on_a_silent_host_is_lost_and_placed_elsewhere(installation: Installation) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.supervision import oom
 from workers.supervision.oom import OutputWatch, judge
 from workers.supervision.stopped import OutOfMemory
 
@@ -31,6 +32,14 @@ GPU_WORDS = [
     "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     "ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size 8589934592",
     "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.",
+    "RuntimeError: Triton Error [CUDA]: out of memory",
+    "[rank3]: Cuda failure 2 'out of memory'",
+    "node1:3018451:3018451 [0] enqueue.cc:1085 NCCL WARN Cuda failure 'out of memory'",
+    "CUDA Error: out of memory",
+    "cupy.cuda.memory.OutOfMemoryError: Out of memory allocating 8,000,000,000 bytes (allocated so far: 512 bytes).",
+    "cupy.cuda.memory.OutOfMemoryError: out of memory to allocate 1073741824 bytes (total 12373894656 bytes)",
+    "OOM when allocating tensor with shape[500,17,4032] and type float on /job:localhost/device:GPU:0 by GPU_0_bfc",
+    "ResourceExhaustedError (see above for traceback): OOM when allocating tensor with shape[256,112,112,64]",
 ]
 HOST_WORDS = [
     "MemoryError",
@@ -38,6 +47,8 @@ HOST_WORDS = [
     "terminate called after throwing an instance of 'std::bad_alloc'",
     "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory",
     "fork: Cannot allocate memory",
+    "RuntimeError: DataLoader worker (pid 4024) is killed by signal: Killed. ",
+    "OOM when allocating tensor with shape[65536,65536] and type float on /job:localhost/device:CPU:0 by allocator cpu",
     "1: slurmstepd: error: StepId=7.0 exceeded memory limit (452956160 > 104857600), being killed",
     "1: slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.",
 ]
@@ -46,6 +57,11 @@ INNOCENT_WORDS = [
     "set PYTORCH_CUDA_ALLOC_CONF to avoid fragmentation",
     "assert isinstance(error, CustomMemoryErrors)",
     "memory allocated: 12 GiB",
+    "WARNING: lower --batch-size if you see OOM; the last run went out of memory",
+    "retrying after OutOfMemoryError, 2 left",
+    "[rank1]: Cuda failure 1 'invalid argument'",
+    "RuntimeError: Triton Error [CUDA]: device kernel image is invalid",
+    "RuntimeError: DataLoader worker (pid 23616) is killed by signal: Terminated. ",
     "slurmstepd: error: *** STEP 7.0 ON n3 CANCELLED AT 2026-11-29T22:06:52 ***",
     # XLA's allocator about a try that it can do without
     "W bfc_allocator.cc:310] Allocator (GPU_0_bfc) ran out of memory trying to allocate 3.37GiB with freed_by_count=0.",
@@ -114,6 +130,37 @@ def test_the_end_of_a_command_is_judged_by_code_words_and_the_kernel(
     exit_code: int, line: OutOfMemory | None, kills: int, expected: OutOfMemory | None
 ) -> None:
     assert judge(exit_code, [None, line], {"vmstat": 5, "gone": 1}, {"vmstat": 5 + kills}) is expected
+
+
+@pytest.mark.parametrize("counter", ["/sys/fs/cgroup/job/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"])
+@pytest.mark.parametrize(
+    ("exit_code", "line", "expected"),
+    [
+        (1, None, OutOfMemory.HOST),  # torchrun, of which one process was killed
+        (0, None, None),
+        (1, OutOfMemory.GPU, OutOfMemory.GPU),
+        (137, OutOfMemory.GPU, OutOfMemory.HOST),
+    ],
+)
+def test_a_kill_in_its_own_cgroup_explains_any_bad_end(
+    counter: str, exit_code: int, line: OutOfMemory | None, expected: OutOfMemory | None
+) -> None:
+    assert judge(exit_code, [line], {counter: 0, "/proc/vmstat": 7}, {counter: 1, "/proc/vmstat": 8}) is expected
+    assert judge(1, [None], {counter: 1}, {counter: 1}) is None
+
+
+def test_what_the_kernel_killed_long_before_the_end_explains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, kills = 0.0, 0
+    monkeypatch.setattr(oom, "kernel_kills", lambda: {"memory.events": kills})
+    lately = oom.KernelKills(lambda: now)
+    for second in range(0, 100, 5):
+        now, kills = float(second), int(second >= 50)
+        lately.look()
+        assert lately.lately == {"memory.events": 0}
+    for second in range(100, 200, 5):
+        now = float(second)
+        lately.look()
+    assert lately.lately == {"memory.events": 1}
 
 
 @pytest.mark.parametrize(

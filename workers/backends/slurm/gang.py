@@ -87,13 +87,11 @@ class Gang(Supervisor):
         self._why = f"srun ended with exit code {exited.code}, and nothing was heard from {', '.join(silent)}"
         return Stopped.HOST
 
-    def _ran_out(
-        self, command: Command, probe: MemoryProbe, exited: Exit, kills_before: dict[str, int]
-    ) -> OutOfMemory | None:
+    def _ran_out(self, command: Command, probe: MemoryProbe, exited: Exit) -> OutOfMemory | None:
         first = self._nodes.first_failure()
         if first is not None:
             return first.status.out_of_memory
-        return super()._ran_out(command, probe, exited, kills_before)
+        return super()._ran_out(command, probe, exited)
 
     def _end(self, **facts: Any) -> Status:
         self._note(**self._nodes.peaks())
