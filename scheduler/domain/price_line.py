@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from scheduler.domain.habits import ANY_PROVIDER, FROM_HABITS, Habits
@@ -41,6 +42,11 @@ class PriceLine:
     def key(self) -> PriceKey:
         """What makes it the same offer in the next list."""
         return self.provider, self.region, self.instance_type, self.gpu_type
+
+
+def latest_day(now: datetime) -> date:
+    """The last day that a price can be of: tomorrow, which has begun in the east before today is over here."""
+    return now.date() + timedelta(days=1)
 
 
 def offer_of(line: PriceLine, habits: Mapping[str, Habits], *, backend: str, offer_id: UUID) -> Offer:

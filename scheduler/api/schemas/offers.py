@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from predictor.layout import MAX_GPUS
 from scheduler.api.schemas.common import Out, Usd
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -84,6 +85,11 @@ class OfferIn(BaseModel):
     def _agree(self) -> OfferIn:
         if self.on_demand_usd_per_gpu_hour is None and self.spot_usd_per_gpu_hour is None:
             raise ValueError("give on_demand_usd_per_gpu_hour, spot_usd_per_gpu_hour or both")
+        if self.node_gpus * self.max_nodes > MAX_GPUS:
+            raise ValueError(
+                f"node_gpus × max_nodes is {self.node_gpus * self.max_nodes}, more than the {MAX_GPUS} GPUs of the "
+                "largest layout"
+            )
         if max(self.sold_gpus or (1,)) > self.node_gpus:
             raise ValueError(f"sold_gpus holds {max(self.sold_gpus or ())}, but the machine has {self.node_gpus} GPUs")
         if self.backend == "kubernetes" and self.max_nodes > 1:

@@ -88,6 +88,8 @@ def test_offer_put_in_again_is_replaced(client: TestClient) -> None:
         ({"capacity_gpus": -1}, "capacity_gpus"),
         ({"color": 1}, "color"),
         ({"backend": "kubernetes", "max_nodes": 2}, "max_nodes"),
+        ({"node_gpus": 1024, "max_nodes": 200}, "node_gpus × max_nodes is 204800"),
+        ({"price_date": "2026-11-27"}, "2026-11-27, a day that has not come"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -118,6 +120,14 @@ def test_new_price_needs_its_day(client: TestClient) -> None:
     dated = {"on_demand_usd_per_gpu_hour": "9.99", "price_date": "2026-11-20"}
     changed = client.patch(f"/v1/offers/{offer_id}", json=dated).json()
     assert (changed["on_demand_usd_per_gpu_hour"], changed["price_date"]) == ("9.99", "2026-11-20")
+
+
+def test_new_price_of_a_day_that_has_not_come_is_refused(client: TestClient) -> None:
+    offer_id = client.get("/v1/offers").json()["items"][0]["id"]
+    refused = client.patch(
+        f"/v1/offers/{offer_id}", json={"on_demand_usd_per_gpu_hour": "2", "price_date": "2099-01-01"}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_offer")
 
 
 def test_unknown_offer_and_empty_change_are_refused(client: TestClient) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from scheduler.domain.errors import NotFound
+from scheduler.domain.errors import InvalidOffer, NotFound
 from scheduler.domain.offers import Offer
 from scheduler.domain.price_file import PRICE_COLUMNS
 from scheduler.services.import_offers import Imported, import_price_file, list_offers
@@ -37,7 +37,7 @@ def bring(installation: Installation, folder: Path, *rows: dict[str, str], backe
     path = folder / "prices.csv"
     lines = [",".join(PRICE_COLUMNS), *(",".join((ROW | row)[name] for name in PRICE_COLUMNS) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return import_price_file(installation.engine, path, backend=backend)
+    return import_price_file(installation.engine, path, now=installation.now, backend=backend)
 
 
 def usd(offers: list[Offer], gpu_type: str = "L40S") -> float | None:
@@ -117,6 +117,22 @@ def test_an_older_list_is_remembered_and_not_put_to_use(installation: Installati
     assert usd(inventory_of(installation.engine, date(2026, 6, 1))) == 0.8
     assert usd(inventory_of(installation.engine, date(2026, 8, 23))) == 1.0
     assert inventory_of(installation.engine, date(2026, 1, 1)) == []
+
+
+def test_a_list_of_a_day_that_has_not_come_is_refused(installation: Installation, tmp_path: Path) -> None:
+    tomorrow = (installation.now + timedelta(days=1)).date()
+    assert bring(installation, tmp_path, {"price_date": tomorrow.isoformat()}).stored == 1
+    with pytest.raises(InvalidOffer, match="line 2: price_date is 2099-01-01, a day that has not come"):
+        bring(installation, tmp_path, {"price_date": "2099-01-01", "on_demand_usd_per_gpu_hour": "1.1"})
+    assert usd(list_offers(installation.engine)) == 1.0
+
+
+def test_a_machine_that_nobody_builds_stops_no_plan(installation: Installation) -> None:
+    installation.sell(make_offer("T4", node_gpus=10**10, sold_gpus=(10**10,), capacity_gpus=10**10))
+    installation.sell(make_offer("L4", node_gpus=1024, sold_gpus=(1024,), max_nodes=200, capacity_gpus=1024))
+    made = installation.submit(make_spec()).decision
+    assert made.chosen is not None
+    assert made.chosen.gpu_type == "L40S"
 
 
 def test_what_is_held_survives_a_new_price_and_the_history_tells_both(
