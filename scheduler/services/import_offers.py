@@ -105,7 +105,7 @@ def _store(session: Session, price_list: PriceList, made: Sequence[Offer], bands
         oldest_price_date=min(days, default=None), newest_price_date=max(days, default=None),
     )  # fmt: skip
     believed = [offer for offer, suspicion in zip(made, doubts, strict=True) if suspicion is None]
-    stored = offers.upsert(session, believed, import_id=import_id, only_newer=True)
+    stored = offers.renew(session, believed, import_id=import_id)
     for offer, suspicion in zip(made, doubts, strict=True):
         if suspicion is not None:
             quarantine.hold(session, offer, suspicion, import_id=import_id)

@@ -46,13 +46,14 @@ def list_quarantine(engine: Engine, *, after: UUID | None = None, limit: int = 1
         return quarantine.held(session, after=after, limit=limit)
 
 
-def release_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> QuarantineView:
-    """Believe a price after all: the offer takes it. NotFound where it is not held any more."""
+def release_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> tuple[QuarantineView, bool]:
+    """Believe a price after all, and whether its offer takes it: not where a newer one is in use by now. NotFound where
+    it is not held any more."""
     with transaction(engine) as session:
         released = quarantine.decide(session, quarantine_id, "released", now=now)
-        offers.upsert(session, [released.offer], import_id=released.import_id, only_newer=True)
-    log.info("released a price", quarantine_id=str(quarantine_id), reason=released.reason)
-    return released
+        applied = bool(offers.renew(session, [released.offer], import_id=released.import_id))
+    log.info("released a price", quarantine_id=str(quarantine_id), reason=released.reason, applied=applied)
+    return released, applied
 
 
 def drop_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> QuarantineView:

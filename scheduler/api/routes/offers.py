@@ -57,7 +57,10 @@ def put_offer(given: OfferIn, context: Context, tenant: Tenant) -> OffersStored:
 
 @router.patch("/offers/{offer_id}", summary="Change an offer", responses=responses(404, 413, 415))
 def patch_offer(offer_id: UUID, change: OfferChange, context: Context, tenant: Tenant) -> OfferOut:
-    """Set capacity, prices, or whether the offer may be used; what runs on it goes on."""
+    """Set capacity, prices, or whether the offer may be used; what runs on it goes on.
+
+    A newer price list changes prices and leaves capacity and use as they were set here.
+    """
     if change.price_date is not None:
         _has_come(change.price_date, context.clock())
     return present.offer(change_offer(context.engine, offer_id, _changes(change)))

@@ -46,7 +46,7 @@ class OfferOut(Out):
     backend: str = Field(
         description="What runs jobs placed here: local, slurm, kubernetes, or simulated (no machine is rented)"
     )
-    assumed: list[str] = Field(description="Fields that no price list states")
+    assumed: list[str] = Field(description="Fields that no price list states, nor anybody who put or changed it")
     source: str
     enabled: bool
     away: bool = Field(description="Its host is silent: nothing of it is free until that is heard again")
@@ -185,4 +185,8 @@ class QuarantineOut(Out):
     factor: float = Field(description="How far it lies outside")
     reason: str = Field(examples=["$0.0100 on demand is too low to be true: H100-SXM has cost $1.14 to $23.33 …"])
     state: str = Field(description="held, released or dropped")
+    applied: bool | None = Field(
+        description="Of a price that is released: whether its offer took it; false where a newer one is in use, which "
+        "stays. null of one that is held or dropped"
+    )
     held_at: datetime

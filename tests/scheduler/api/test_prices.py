@@ -47,7 +47,9 @@ def test_a_price_in_quarantine_is_listed_released_once_and_then_gone(client: Tes
     (held,) = client.get("/v1/prices/quarantine").json()["items"]
     assert (held["doubt"], held["on_demand_usd_per_gpu_hour"]) == ("below_band", "0.01")
     assert client.get("/v1/offers", params={"provider": "x"}).json()["items"] == []
-    assert client.post(f"/v1/prices/quarantine/{held['id']}:release").json()["state"] == "released"
+    assert held["applied"] is None
+    released = client.post(f"/v1/prices/quarantine/{held['id']}:release").json()
+    assert (released["state"], released["applied"]) == ("released", True)
     assert len(client.get("/v1/offers", params={"provider": "x"}).json()["items"]) == 1
     assert client.post(f"/v1/prices/quarantine/{held['id']}:drop").status_code == 404
     assert client.get("/v1/prices/quarantine").json()["items"] == []

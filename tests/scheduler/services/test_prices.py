@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from scheduler.domain.errors import InvalidOffer, NotFound
+from scheduler.domain.habits import FROM_HABITS
 from scheduler.domain.offers import Offer
-from scheduler.domain.price_file import PRICE_COLUMNS
+from scheduler.domain.price_file import PRICE_COLUMNS, read_habits
 from scheduler.services.import_offers import Imported, import_price_file, list_offers
-from scheduler.services.inventory import change_offer
+from scheduler.services.inventory import change_offer, page_offers
 from scheduler.services.plan import plan_on
 from scheduler.services.prices import (
     drop_price,
@@ -43,6 +45,11 @@ def bring(installation: Installation, folder: Path, *rows: dict[str, str], backe
 def usd(offers: list[Offer], gpu_type: str = "L40S") -> float | None:
     micros = {offer.gpu_type: offer.on_demand_micros_per_gpu_hour for offer in offers}[gpu_type]
     return None if micros is None else micros / 1e6
+
+
+def offer_of(installation: Installation, gpu_type: str) -> Offer:
+    (view,) = page_offers(installation.engine, installation.knowledge.gpus, gpu_type=gpu_type)
+    return view.offer
 
 
 def test_an_import_says_what_became_of_its_lines_and_is_remembered(installation: Installation, tmp_path: Path) -> None:
@@ -83,17 +90,70 @@ def test_what_dstack_rents_runs_there_and_stays_there_when_its_price_changes(
     assert {one.backend for one in list_offers(installation.engine) if one.provider == "nebius"} == {"simulated"}
 
 
+def test_a_newer_list_changes_the_price_and_undoes_no_correction(installation: Installation, tmp_path: Path) -> None:
+    line = {"instance_type": "new", "gpu_type": "T4", "country": "SE", "on_demand_usd_per_gpu_hour": "0.4"}
+    bring(installation, tmp_path, line)
+    before = offer_of(installation, "T4")
+    assert "capacity_gpus" in before.assumed
+    change_offer(installation.engine, before.id, {"capacity_gpus": 2})
+    change_offer(installation.engine, before.id, {"enabled": False})
+    corrected = replace(before, capacity_gpus=2, assumed=tuple(n for n in before.assumed if n != "capacity_gpus"))
+    assert offer_of(installation, "T4") == corrected
+
+    newer = {"price_date": "2026-08-25", "on_demand_usd_per_gpu_hour": "0.5", "country": "", "jurisdiction": ""}
+    assert bring(installation, tmp_path, line | newer).stored == 1
+    (view,) = page_offers(installation.engine, installation.knowledge.gpus, gpu_type="T4")
+    assert not view.enabled
+    assert view.offer == replace(corrected, on_demand_micros_per_gpu_hour=500_000, price_date="2026-08-25")
+    told = [(one.capacity_gpus, one.enabled) for one in price_history(installation.engine, before.id)]
+    assert told[:2] == [(2, False), (2, False)]
+
+
+def test_what_is_assumed_of_a_provider_follows_the_table_and_what_was_put_in_by_hand_does_not(
+    installation: Installation, tmp_path: Path
+) -> None:
+    habits = read_habits()["*"]
+    installation.sell(
+        make_offer("T4", capacity_gpus=5, minimum_s=7, assumed=FROM_HABITS, instance_type="t"),
+        make_offer("L4", capacity_gpus=5, minimum_s=7, instance_type="l", egress_micros_per_gib=9),
+    )
+    bring(installation, tmp_path, {"gpu_type": "T4", "instance_type": "t"}, {"gpu_type": "L4", "instance_type": "l"})
+    assumed, stated = offer_of(installation, "T4"), offer_of(installation, "L4")
+    assert (assumed.capacity_gpus, assumed.minimum_s) == (habits.capacity_gpus, habits.minimum_s)
+    assert (stated.capacity_gpus, stated.minimum_s, stated.assumed, stated.egress_micros_per_gib) == (5, 7, (), 9)
+    assert stated.on_demand_micros_per_gpu_hour == 1_000_000
+
+
+def test_a_price_that_is_released_undoes_no_correction(installation: Installation, tmp_path: Path) -> None:
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.01"})
+    change_offer(installation.engine, make_offer("L40S").id, {"capacity_gpus": 2, "enabled": False})
+    (held,) = list_quarantine(installation.engine)
+    release_price(installation.engine, held.id, now=installation.now)
+    (view,) = page_offers(installation.engine, installation.knowledge.gpus, gpu_type="L40S")
+    assert (usd([view.offer]), view.offer.capacity_gpus, view.enabled) == (0.01, 2, False)
+
+
 def test_an_absurd_price_is_in_no_inventory_until_it_is_released(installation: Installation, tmp_path: Path) -> None:
     bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.01"})
     assert usd(list_offers(installation.engine)) == 1.0
     (held,) = list_quarantine(installation.engine)
     assert (held.doubt, held.offer.gpu_type) == ("below_band", "L40S")
     assert "too low" in held.reason
-    release_price(installation.engine, held.id, now=installation.now)
-    assert usd(list_offers(installation.engine)) == 0.01
+    _, applied = release_price(installation.engine, held.id, now=installation.now)
+    assert (applied, usd(list_offers(installation.engine))) == (True, 0.01)
     assert list_quarantine(installation.engine) == []
     with pytest.raises(NotFound):
         drop_price(installation.engine, held.id, now=installation.now)
+
+
+def test_a_price_that_is_released_behind_a_newer_one_is_not_taken_and_says_so(
+    installation: Installation, tmp_path: Path
+) -> None:
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "0.01"})
+    bring(installation, tmp_path, {"on_demand_usd_per_gpu_hour": "1.1", "price_date": "2026-08-25"})
+    (held,) = list_quarantine(installation.engine)
+    _, applied = release_price(installation.engine, held.id, now=installation.now)
+    assert (applied, usd(list_offers(installation.engine))) == (False, 1.1)
 
 
 def test_tenfold_yesterdays_price_is_held_and_can_be_dropped(installation: Installation, tmp_path: Path) -> None:
