@@ -130,6 +130,38 @@ def test_new_price_of_a_day_that_has_not_come_is_refused(client: TestClient) -> 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_offer")
 
 
+def test_plan_is_made_again_at_the_prices_of_a_day_and_of_a_decision(client: TestClient, spec: Spec) -> None:
+    first = client.post("/v1/plans", json=spec).json()
+    found = client.get("/v1/offers", params={"gpu_type": "L40S"}).json()["items"][0]
+    dearer = {"on_demand_usd_per_gpu_hour": "9", "price_date": "2026-11-20"}
+    client.patch(f"/v1/offers/{found['id']}", json=dearer)
+    assert client.post("/v1/plans", json=spec).json()["candidates"][0]["gpu_type"] == "H100-SXM"
+    for prices_of in ("2026-11-19", str(first["inventory_version"])):
+        again = client.post("/v1/plans", params={"prices_of": prices_of}, json=spec).json()
+        assert again["candidates"][0] == first["candidates"][0]
+    assert again["inventory_version"] == first["inventory_version"]
+
+
+@pytest.mark.parametrize(
+    ("prices_of", "status", "said"),
+    [
+        ("soon", 422, "'soon' is neither a day such as 2026-08-23 nor a version such as 41"),
+        ("2026-02-30", 422, "neither a day"),
+        ("", 422, "neither a day"),
+        ("2020-01-01", 404, "no prices of 2020-01-01 or before"),
+        ("2026-11-27", 404, "no prices of 2026-11-27 yet"),
+        ("0", 404, "no prices of version 0 of the inventory"),
+        ("9" * 30, 404, "of the inventory"),
+    ],
+)
+def test_prices_that_are_not_known_are_named(
+    client: TestClient, spec: Spec, prices_of: str, status: int, said: str
+) -> None:
+    answer = client.post("/v1/plans", params={"prices_of": prices_of}, json=spec)
+    assert answer.status_code == status, answer.text
+    assert said in answer.json()["detail"]
+
+
 def test_unknown_offer_and_empty_change_are_refused(client: TestClient) -> None:
     unknown = client.patch("/v1/offers/00000000-0000-7000-8000-000000000009", json={"enabled": True})
     assert unknown.status_code == 404

@@ -14,7 +14,7 @@ from scheduler.domain.offers import Offer
 from scheduler.domain.price_file import PRICE_COLUMNS, read_habits
 from scheduler.services.import_offers import Imported, import_price_file, list_offers
 from scheduler.services.inventory import change_offer, page_offers
-from scheduler.services.plan import plan_on
+from scheduler.services.plan import plan
 from scheduler.services.prices import (
     drop_price,
     inventory_of,
@@ -24,7 +24,10 @@ from scheduler.services.prices import (
     price_history,
     release_price,
 )
+from scheduler.storage import offers
+from scheduler.storage.engine import transaction
 from scheduler.storage.ids import new_id
+from scheduler.storage.tables import DEFAULT_TENANT
 from tests.scheduler.services.conftest import Installation
 from tests.support.offers import make_offer, make_spec
 
@@ -218,9 +221,12 @@ def test_a_decision_names_its_inventory_and_can_be_made_again_on_it(installation
     assert second.inventory_version == first.inventory_version + 1
     inventory = inventory_version(installation.engine, first.inventory_version)
     assert usd(inventory) == 1.0
-    again = plan_on(inventory, installation.knowledge, make_spec(), now=installation.now).decision
+    again = plan(
+        installation.engine, installation.knowledge, make_spec(), tenant_id=DEFAULT_TENANT, now=installation.now,
+        prices_of=first.inventory_version,
+    ).decision  # fmt: skip
     assert again.chosen is not None
-    assert again.chosen.cost_usd == first.chosen.cost_usd
+    assert (again.inventory_version, again.chosen.cost_usd) == (first.inventory_version, first.chosen.cost_usd)
 
 
 def test_a_disabled_offer_is_not_in_later_versions(installation: Installation) -> None:
@@ -229,3 +235,9 @@ def test_a_disabled_offer_is_not_in_later_versions(installation: Installation) -
     change_offer(installation.engine, make_offer("L40S").id, {"enabled": False})
     names = [{offer.gpu_type for offer in inventory_version(installation.engine, before + more)} for more in (0, 1)]
     assert names == [{"H100-SXM", "L40S"}, {"H100-SXM"}]
+
+
+def test_what_is_held_and_who_is_silent_is_as_of_now_at_any_prices(installation: Installation) -> None:
+    with transaction(installation.engine) as session:
+        offers.send_away(session, "acme", "north", away=True)
+    assert {one.free_gpus for one in inventory_of(installation.engine, date(2026, 8, 23))} == {0}
