@@ -41,8 +41,8 @@ def price_import(view: PriceImportView) -> PriceImportOut:
     )  # fmt: skip
 
 
-def quarantined(view: QuarantineView) -> QuarantineOut:
-    """A price that is not believed."""
+def quarantined(view: QuarantineView, *, applied: bool | None = None) -> QuarantineOut:
+    """A price that was not believed, and whether its offer took it once it was."""
     one = view.offer
     return QuarantineOut(
         id=view.id,
@@ -57,5 +57,6 @@ def quarantined(view: QuarantineView) -> QuarantineOut:
         factor=view.factor,
         reason=view.reason,
         state=view.state,
+        applied=applied,
         held_at=view.held_at,
     )

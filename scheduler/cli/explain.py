@@ -38,7 +38,9 @@ def _text(story: Json, *, everything: bool) -> str:
     found = story["job"]
     lines = [f"{found['name']}  {found['id']}  {found['state']}" + (f": {found['reason']}" if found["reason"] else "")]
     for made in story["decisions"]:
-        lines += ["", f"Decision {made['number']}, {made['kind']}, {moment(made['decided_at'])}: {made['reason']}"]
+        on = "" if made["inventory_version"] is None else f", inventory {made['inventory_version']}"
+        title = f"Decision {made['number']}, {made['kind']}, {moment(made['decided_at'])}{on}"
+        lines += ["", f"{title}: {made['reason']}"]
         lines += [plan_text(made, everything=everything)]
         if naive := naive_line(made):
             lines.append(f"The lowest price per hour that holds the weights: {naive}.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
-from scheduler.cli.output import EXIT_REFUSED, AsJson, emit
+from scheduler.cli.output import EXIT_REFUSED, AsJson, InvalidArgument, emit
 
 
 def plan(
@@ -19,23 +20,33 @@ def plan(
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Print the choice between money and time instead of the candidates.")
     ] = False,
+    prices_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DAY|VERSION",
+            help="Plan at the prices of a day (2026-08-23), or of the inventory that `pythia explain` names (41).",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict a job on every offer and say where it would run. Exit code 3 if no placement will do."""
     from scheduler.cli.job_file import read_job_file  # noqa: PLC0415
     from scheduler.cli.plan_table import pareto_text, plan_text  # noqa: PLC0415
 
+    if offline and prices_of is not None:
+        raise InvalidArgument("only a server remembers prices: give --prices-of or --offline, not both")
     spec = read_job_file(job)
-    decision = _offline(spec) if offline else _by_server(spec)
+    decision = _offline(spec) if offline else _by_server(spec, prices_of)
     emit(decision, pareto_text(decision) if pareto else plan_text(decision, everything=everything), as_json=as_json)
     if decision["kind"] == "refusal":
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _by_server(spec: dict[str, Any]) -> dict[str, Any]:
+def _by_server(spec: dict[str, Any], prices_of: str | None) -> dict[str, Any]:
     from scheduler.cli.client import post_unless_offline  # noqa: PLC0415
 
-    return post_unless_offline("/v1/plans", spec, "plan")
+    query = "" if prices_of is None else f"?{urlencode({'prices_of': prices_of})}"
+    return post_unless_offline(f"/v1/plans{query}", spec, "plan")
 
 
 def _offline(spec: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def quarantine(as_json: AsJson = False) -> None:
 
 @app.command()
 def release(price_id: PriceId, as_json: AsJson = False) -> None:
-    """Believe a price after all: its offer takes it."""
+    """Believe a price after all: its offer takes it, unless a newer one is in use by now."""
     _decide(price_id, "release", as_json=as_json)
 
 
@@ -99,7 +99,10 @@ def _decide(price_id: str, verb: str, *, as_json: bool) -> None:
 
     with connect() as server:
         one = server.post(f"/v1/prices/quarantine/{_id(price_id)}:{verb}", {})
-    emit(one, f"{one['state']}: {one['gpu_type']} at {one['provider']} {one['region']}".rstrip(), as_json=as_json)
+    text = f"{one['state']}: {one['gpu_type']} at {one['provider']} {one['region']}".rstrip()
+    if one["applied"] is False:
+        text += f"; its offer keeps a newer price than that of {one['price_date']}"
+    emit(one, text, as_json=as_json)
 
 
 def _id(text: str) -> UUID:

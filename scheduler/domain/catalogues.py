@@ -23,8 +23,7 @@ from predictor.facts import FactRow
 from predictor.hardware import GpuCatalogue
 from scheduler.domain.card_names import card_named
 from scheduler.domain.errors import InvalidOffer
-from scheduler.domain.money import usd_to_micros
-from scheduler.domain.price_file import HIGHEST_USD_PER_GPU_HOUR, read_lines
+from scheduler.domain.price_file import MOST_NODE_GPUS, day_of, micros_of, read_lines
 from scheduler.domain.price_line import ONE_MACHINE, PriceKey, PriceLine
 
 T = TypeVar("T")
@@ -41,6 +40,8 @@ class Given:
     price_date: date | None
     places: Mapping[tuple[str, str], Place]
     """Where each region of each provider lies, as other lists have said."""
+    latest: date = date.max
+    """No price can be of a later day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def read_price_list(path: Path, gpus: GpuCatalogue, given: Given) -> PriceList:
     for name, (columns, read) in _FORMATS.items():
         if set(columns) <= set(header):
             return _read(path, name, given, lambda row, read=read: read(row, gpus, given))  # type: ignore[misc]
-    return PriceList(format="pythia", lines=tuple(read_lines(path, gpus)), skipped={})
+    return PriceList(format="pythia", lines=tuple(read_lines(path, gpus, given.latest)), skipped={})
 
 
 def _read(path: Path, name: str, given: Given, line_of: Callable[[FactRow], PriceLine]) -> PriceList:
@@ -135,7 +136,7 @@ def _listing(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
     return _line(
         provider=row.text("provider"), region=row.values["region"],
         instance_type=row.values["instance_type"] or f"{row.text('gpu_type')} × {count}",
-        gpu_type=card, count=count, max_nodes=max_nodes, price_date=_first_day(row, "date"),
+        gpu_type=card, count=count, max_nodes=max_nodes, price_date=_first_day(row, "date", given.latest),
         on_demand=_price(row, "on_demand_usd_per_hour", count), spot=_price(row, "spot_usd_per_hour", count),
         country=row.optional_text("country"), provider_hq=row.optional_text("provider_hq"),
         jurisdiction={"EU": "EU", "EEA": "EEA", "non-EU": "other"}.get(row.values["jurisdiction"], "unknown"),
@@ -152,7 +153,7 @@ def _gpuhunt(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
         provider=provider, region=row.values["location"], instance_type=row.text("instance_name"),
         gpu_type=card, count=count, max_nodes=max_nodes,
         on_demand=None if spot else price, spot=price if spot else None, source="gpuhunt catalogue",
-        price_date=_need(given.price_date, "a gpuhunt catalogue", "price_date").isoformat(),
+        price_date=_day(given, "a gpuhunt catalogue"),
     )  # fmt: skip
 
 
@@ -166,7 +167,7 @@ def _skypilot(row: FactRow, gpus: GpuCatalogue, given: Given) -> PriceLine:
         instance_type=row.values["InstanceType"] or name, gpu_type=card, count=count,
         max_nodes=max_nodes, on_demand=_price(row, "Price", count), spot=_price(row, "SpotPrice", count),
         source="SkyPilot catalogue",
-        price_date=_need(given.price_date, "a SkyPilot catalogue", "price_date").isoformat(),
+        price_date=_day(given, "a SkyPilot catalogue"),
     )  # fmt: skip
 
 
@@ -200,23 +201,24 @@ def _line(
     )  # fmt: skip
 
 
-def _first_day(row: FactRow, column: str) -> str:
+def _first_day(row: FactRow, column: str, latest: date) -> str:
     """A list's day; of one that names a month or a year only its first, so that no price looks younger than it is."""
     said = _DAY.match(row.values[column])
     if said is None:
         raise _Skip("no date")
     year, month, day = said.groups()
     try:
-        return date(int(year), int(month or 1), int(day or 1)).isoformat()
+        first = date(int(year), int(month or 1), int(day or 1))
     except ValueError:
         raise row.refuse(f"{column} is {row.values[column]!r}, not a date such as 2026-08-23") from None
+    return day_of(row, column, first, latest)
 
 
 def _gpus(
     row: FactRow, column: str, name: str, memory_gb: float | None, gpus: GpuCatalogue
 ) -> tuple[str, int, int | None]:
     """The card, how many, and over how many machines at most; a part of a card is a card of its own."""
-    count = row.number(column) if row.values[column] else 0.0
+    count = row.number(column, maximum=MOST_NODE_GPUS) if row.values[column] else 0.0
     if count == 0:
         raise _Skip("no GPU")
     if count == int(count):
@@ -244,10 +246,14 @@ def _price(row: FactRow, column: str, count: int) -> int | None:
     raw = row.values[column]
     if not raw or raw.casefold() == "nan" or row.number(column) == 0:
         return None
-    usd = Decimal(raw) / count
-    if usd > HIGHEST_USD_PER_GPU_HOUR:
-        raise row.refuse(f"{column} is {usd}, above ${HIGHEST_USD_PER_GPU_HOUR} per GPU-hour")
-    return usd_to_micros(usd)
+    return micros_of(row, column, Decimal(raw) / count)
+
+
+def _day(given: Given, what: str) -> str:
+    day = _need(given.price_date, what, "price_date")
+    if day > given.latest:
+        raise InvalidOffer(f"price_date is {day}, a day that has not come")
+    return day.isoformat()
 
 
 def _need(value: T | None, what: str, name: str) -> T:

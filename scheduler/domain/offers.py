@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
+from predictor.layout import MAX_GPUS
+
 CONTAINER_BACKENDS = frozenset({"dstack", "kubernetes"})
 """Execution backends that run nothing without `run.image`."""
 
@@ -67,11 +69,12 @@ class Offer:
         return max(0, self.capacity_gpus - self.reserved_gpus)
 
     def counts(self) -> tuple[int, ...]:
-        """Every GPU count that can be bought: parts of one machine as sold, then whole machines."""
+        """Every GPU count that can be bought and laid out: parts of one machine as sold, then whole machines."""
         return _counts(self.sold_gpus, self.node_gpus, self.max_nodes)
 
 
 @lru_cache(maxsize=4096)
 def _counts(sold_gpus: tuple[int, ...], node_gpus: int, max_nodes: int) -> tuple[int, ...]:
     # thousands of offers share a few dozen machines
-    return sold_gpus + tuple(node_gpus * nodes for nodes in range(2, max_nodes + 1))
+    parts = tuple(count for count in sold_gpus if count <= MAX_GPUS)
+    return parts + tuple(node_gpus * nodes for nodes in range(2, min(max_nodes, MAX_GPUS // node_gpus) + 1))

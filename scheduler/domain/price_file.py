@@ -7,6 +7,7 @@ each offer's `assumed`. A line that cannot be true is refused with its number, n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from uuid import UUID
@@ -20,7 +21,7 @@ from scheduler.domain.money import usd_to_micros
 from scheduler.domain.offers import Offer
 from scheduler.domain.price_line import ONE_MACHINE, PriceLine, offer_of
 
-__all__ = ["PRICE_COLUMNS", "read_habits", "read_lines", "read_prices"]
+__all__ = ["MOST_NODE_GPUS", "PRICE_COLUMNS", "day_of", "micros_of", "read_habits", "read_lines", "read_prices"]
 
 PRICE_COLUMNS = (
     "provider", "region", "country", "jurisdiction", "provider_hq", "instance_type", "gpu_type", "node_gpus",
@@ -41,11 +42,11 @@ def read_prices(
     return [offer_of(line, habits, backend=backend, offer_id=new_id()) for line in read_lines(path, gpus)]
 
 
-def read_lines(path: Path, gpus: GpuCatalogue) -> list[PriceLine]:
-    """The lines of a price list; InvalidOffer at the first that cannot be true."""
+def read_lines(path: Path, gpus: GpuCatalogue, latest: date = date.max) -> list[PriceLine]:
+    """The lines of a price list, none of them of a later day; InvalidOffer at the first that cannot be true."""
     try:
         rows = read_facts(path, _columns(path), key=("provider", "region", "instance_type", "gpu_type"))
-        return [_line(row, gpus) for row in rows]
+        return [_line(row, gpus, latest) for row in rows]
     except InvalidFacts as error:
         raise InvalidOffer(str(error)) from None
 
@@ -59,7 +60,7 @@ def _columns(path: Path) -> tuple[str, ...]:
     return (*PRICE_COLUMNS, EGRESS_COLUMN) if stated else PRICE_COLUMNS
 
 
-def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
+def _line(row: FactRow, gpus: GpuCatalogue, latest: date) -> PriceLine:
     gpu_type = row.text("gpu_type")
     try:
         sliced = any(gpu.slice_of for gpu in gpus.variants(gpu_type))
@@ -83,7 +84,7 @@ def _line(row: FactRow, gpus: GpuCatalogue) -> PriceLine:
         sold_gpus=_sold(row, node_gpus),
         on_demand_micros=on_demand,
         spot_micros=spot,
-        price_date=row.day("price_date").isoformat(),
+        price_date=day_of(row, "price_date", row.day("price_date"), latest),
         source=row.text("source"),
         egress_micros_per_gib=_egress(row),
         max_nodes=ONE_MACHINE if sliced else None,
@@ -105,11 +106,24 @@ def _egress(row: FactRow) -> int | None:
 
 def _price(row: FactRow, column: str) -> int | None:
     usd = row.optional_money(column)
-    if usd is None:
-        return None
+    return None if usd is None else micros_of(row, column, usd)
+
+
+def micros_of(row: FactRow, column: str, usd: Decimal) -> int:
+    """Micro-dollars of a price per GPU-hour; a line that asks too much to be true, or next to nothing, is refused."""
     if usd > HIGHEST_USD_PER_GPU_HOUR:
-        raise row.refuse(f"{column} is {usd}, above ${HIGHEST_USD_PER_GPU_HOUR} per GPU-hour")
-    return usd_to_micros(usd)
+        raise row.refuse(f"{column} is {usd:.6g}, above ${HIGHEST_USD_PER_GPU_HOUR} per GPU-hour")
+    micros = usd_to_micros(usd)
+    if not micros:  # it would be the cheapest of all
+        raise row.refuse(f"{column} is {usd:.6g}, less than a millionth of a dollar per GPU-hour")
+    return micros
+
+
+def day_of(row: FactRow, column: str, day: date, latest: date) -> str:
+    """A price's day; one that has not come is refused, since no list would ever be newer."""
+    if day > latest:
+        raise row.refuse(f"{column} is {day}, a day that has not come")
+    return day.isoformat()
 
 
 def _sold(row: FactRow, node_gpus: int) -> tuple[int, ...]:

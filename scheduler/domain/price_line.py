@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from scheduler.domain.habits import ANY_PROVIDER, FROM_HABITS, Habits
@@ -43,6 +44,11 @@ class PriceLine:
         return self.provider, self.region, self.instance_type, self.gpu_type
 
 
+def latest_day(now: datetime) -> date:
+    """The last day that a price can be of: tomorrow, which has begun in the east before today is over here."""
+    return now.date() + timedelta(days=1)
+
+
 def offer_of(line: PriceLine, habits: Mapping[str, Habits], *, backend: str, offer_id: UUID) -> Offer:
     """The offer of a price line, with its provider's habits."""
     habit = habits.get(line.provider) or habits[ANY_PROVIDER]
@@ -72,4 +78,24 @@ def offer_of(line: PriceLine, habits: Mapping[str, Habits], *, backend: str, off
         assumed=FROM_HABITS if habit.assumed else (),
         source=line.source,
         egress_micros_per_gib=line.egress_micros_per_gib,
+    )
+
+
+def renewed(known: Offer, listed: Offer) -> Offer:
+    """A known offer as a newer list has it.
+
+    Of what no list states only what was assumed follows the table of providers: the rest was stated by somebody. What
+    a list leaves out (where it stands, who sells it, what leaving costs) stays as it was known.
+    """
+    stated = {name: getattr(known, name) for name in FROM_HABITS if name not in known.assumed}
+    placed = listed.country is not None or listed.jurisdiction not in (None, "unknown")
+    egress = listed.egress_micros_per_gib
+    return replace(
+        listed,
+        country=listed.country if placed else known.country,
+        jurisdiction=listed.jurisdiction if placed else known.jurisdiction,
+        provider_hq=listed.provider_hq or known.provider_hq,
+        egress_micros_per_gib=known.egress_micros_per_gib if egress is None else egress,
+        assumed=tuple(name for name in listed.assumed if name not in stated),
+        **stated,
     )

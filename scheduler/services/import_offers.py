@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from uuid import UUID
@@ -20,7 +20,7 @@ from scheduler.domain.habits import read_habits
 from scheduler.domain.offers import Offer
 from scheduler.domain.price_checks import Ask, Bands, Suspicion, doubt
 from scheduler.domain.price_file import read_lines
-from scheduler.domain.price_line import PriceKey, PriceLine, offer_of
+from scheduler.domain.price_line import PriceKey, PriceLine, latest_day, offer_of
 from scheduler.exports.names import Engine as RentalEngine
 from scheduler.exports.names import nameable, sellers
 from scheduler.services.seed import PRICES, SIMULATED
@@ -54,6 +54,7 @@ def import_price_file(
     engine: Engine,
     path: Path,
     *,
+    now: datetime,
     backend: str | None = None,
     provider: str | None = None,
     price_date: date | None = None,
@@ -67,7 +68,8 @@ def import_price_file(
     gpus, habits = load_gpu_types(), read_habits()
     shipped = _shipped()
     places = {(line.provider, line.region): (line.country, line.jurisdiction) for line in shipped}
-    price_list = read_price_list(path, gpus, Given(provider=provider, price_date=price_date, places=places))
+    given = Given(provider=provider, price_date=price_date, places=places, latest=latest_day(now))
+    price_list = read_price_list(path, gpus, given)
     if backend == DSTACK:
         price_list = _rentable(price_list, gpus)
     bands = Bands(((line.gpu_type, Ask(line.on_demand_micros, line.spot_micros)) for line in shipped), gpus)
@@ -103,7 +105,7 @@ def _store(session: Session, price_list: PriceList, made: Sequence[Offer], bands
         oldest_price_date=min(days, default=None), newest_price_date=max(days, default=None),
     )  # fmt: skip
     believed = [offer for offer, suspicion in zip(made, doubts, strict=True) if suspicion is None]
-    stored = offers.upsert(session, believed, import_id=import_id, only_newer=True)
+    stored = offers.renew(session, believed, import_id=import_id)
     for offer, suspicion in zip(made, doubts, strict=True):
         if suspicion is not None:
             quarantine.hold(session, offer, suspicion, import_id=import_id)

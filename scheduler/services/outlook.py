@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import structlog
@@ -20,6 +20,7 @@ from scheduler.domain.offers import Offer
 from scheduler.domain.spec import JobSpec, demands_of
 from scheduler.domain.stock import Inventory, inventory_of
 from scheduler.services.knowledge import Knowledge
+from scheduler.services.prices import prices_known
 from scheduler.storage import cards, machines, observations, offers
 from scheduler.storage.engine import Engine, at_once, reading
 
@@ -45,7 +46,7 @@ class Prospect:
     history: Sequence[Observation]
     """What is remembered of a custom kind."""
     inventory_version: int | None
-    """Which inventory it was; None for one that is not kept in a database."""
+    """Which inventory it was; None for one that is not kept in a database, and at the prices of a day."""
     tenant_id: UUID | None = None
     """Whose job it is; None where nobody asked for anybody."""
 
@@ -58,6 +59,16 @@ def look_ahead(engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: U
     """Propose and forecast every candidate; NotEnoughData for custom work of which nothing is known."""
     inventory, version = read_inventory(engine, knowledge, tenant_id, now=now)
     return look_at_inventory(engine, knowledge, spec, tenant_id, inventory, version)
+
+
+def look_back(
+    engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID, prices_of: date | int, *, now: datetime
+) -> Prospect:
+    """The same at the prices of a day or of a version of the inventory; NotFound where none are known. What is held is
+    as of now, no machine is warm, and no card is shared."""
+    known = prices_known(engine, prices_of, now=now)
+    version = prices_of if isinstance(prices_of, int) else None
+    return look_at_inventory(engine, knowledge, spec, tenant_id, inventory_of(known), version)
 
 
 def read_inventory(
@@ -88,7 +99,7 @@ def with_cards_of_now(engine: Engine, prospect: Prospect, tenant_id: UUID, *, no
 
 
 def look_at_inventory(
-    engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID, inventory: Inventory, version: int
+    engine: Engine, knowledge: Knowledge, spec: JobSpec, tenant_id: UUID, inventory: Inventory, version: int | None
 ) -> Prospect:
     """Propose and forecast every candidate of an inventory that was read."""
     past: Sequence[object] = ()

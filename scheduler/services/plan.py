@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from scheduler.domain.decision import Placement
@@ -17,7 +17,7 @@ from scheduler.domain.suggestions import Suggestion
 from scheduler.services.describe import describe, describe_candidate
 from scheduler.services.knowledge import Knowledge
 from scheduler.services.models import shipped_manifest, trained_on
-from scheduler.services.outlook import Prospect, look_ahead, look_at_offers
+from scheduler.services.outlook import Prospect, look_ahead, look_at_offers, look_back
 from scheduler.services.suggest import suggest
 from scheduler.storage.engine import Engine
 from scheduler.storage.views import CandidateView, DecisionView
@@ -37,9 +37,20 @@ class Plan:
     """Observations behind the predictor; None where that is not recorded."""
 
 
-def plan(engine: Engine, knowledge: Knowledge, spec: JobSpec, *, tenant_id: UUID, now: datetime) -> Plan:
-    """Decide as a submission would, now."""
-    prospect = look_ahead(engine, knowledge, spec, tenant_id, now=now)
+def plan(
+    engine: Engine,
+    knowledge: Knowledge,
+    spec: JobSpec,
+    *,
+    tenant_id: UUID,
+    now: datetime,
+    prices_of: date | int | None = None,
+) -> Plan:
+    """Decide as a submission would, now; or at the prices of a day or of a version of the inventory."""
+    if prices_of is None:
+        prospect = look_ahead(engine, knowledge, spec, tenant_id, now=now)
+    else:
+        prospect = look_back(engine, knowledge, spec, tenant_id, prices_of, now=now)
     return _plan(knowledge, spec, prospect, now, trained_on(engine, prospect.model_version))
 
 

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import structlog
 
+from scheduler.domain.errors import NotFound
 from scheduler.domain.offers import Offer
+from scheduler.domain.price_line import latest_day
 from scheduler.storage import offers, prices, quarantine
 from scheduler.storage.engine import Engine, reading, transaction
 from scheduler.storage.views import PriceImportView, PriceView, QuarantineView
@@ -22,9 +24,25 @@ def inventory_of(engine: Engine, day: date) -> list[Offer]:
 
 
 def inventory_version(engine: Engine, version: int) -> list[Offer]:
-    """What was on offer in a version of the inventory, as a decision names it; what is held is as of now."""
+    """What was on offer in a version of the inventory, as a decision names it; what is held is as of now. Nothing in
+    one that has not been."""
     with reading(engine) as session:
-        return prices.as_of_version(session, version)
+        return prices.as_of_version(session, version) if version <= prices.version(session) else []
+
+
+def prices_known(engine: Engine, wanted: date | int, *, now: datetime) -> list[Offer]:
+    """The inventory at the prices of a day or of a version; NotFound where no prices of it are known."""
+    if isinstance(wanted, date):
+        if wanted > latest_day(now):
+            raise NotFound("prices of", f"{wanted} yet")
+        known = inventory_of(engine, wanted)
+        missing = f"{wanted} or before"
+    else:
+        known = inventory_version(engine, wanted)
+        missing = f"version {wanted} of the inventory"
+    if not known:
+        raise NotFound("prices of", missing)
+    return known
 
 
 def price_history(engine: Engine, offer_id: UUID) -> list[PriceView]:
@@ -46,13 +64,14 @@ def list_quarantine(engine: Engine, *, after: UUID | None = None, limit: int = 1
         return quarantine.held(session, after=after, limit=limit)
 
 
-def release_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> QuarantineView:
-    """Believe a price after all: the offer takes it. NotFound where it is not held any more."""
+def release_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> tuple[QuarantineView, bool]:
+    """Believe a price after all, and whether its offer takes it: not where a newer one is in use by now. NotFound where
+    it is not held any more."""
     with transaction(engine) as session:
         released = quarantine.decide(session, quarantine_id, "released", now=now)
-        offers.upsert(session, [released.offer], import_id=released.import_id, only_newer=True)
-    log.info("released a price", quarantine_id=str(quarantine_id), reason=released.reason)
-    return released
+        applied = bool(offers.renew(session, [released.offer], import_id=released.import_id))
+    log.info("released a price", quarantine_id=str(quarantine_id), reason=released.reason, applied=applied)
+    return released, applied
 
 
 def drop_price(engine: Engine, quarantine_id: UUID, *, now: datetime) -> QuarantineView:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, bindparam, case, cast, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from scheduler.domain.errors import NotFound
 from scheduler.domain.offers import Offer as OfferValue
-from scheduler.domain.price_line import PriceKey
+from scheduler.domain.price_line import PriceKey, renewed
 from scheduler.storage import prices
 from scheduler.storage.engine import Session
 from scheduler.storage.rows import columns
@@ -76,33 +76,57 @@ def get(session: Session, offer_id: UUID) -> OfferValue:
     return prices.offer_value(row)
 
 
-def upsert(
-    session: Session, offers: Sequence[OfferValue], *, import_id: UUID | None = None, only_newer: bool = False
-) -> int:
-    """Store offers; one of the same provider, region, instance and GPU type is replaced, what is held of it stays.
-
-    With `only_newer`, a price older than the one in use is remembered and not put to use. How many were put to use.
-    Rows are written in the order of their key, so that two imports at once wait for each other instead of deadlocking.
-    """
+def upsert(session: Session, offers: Sequence[OfferValue]) -> int:
+    """Store offers that somebody vouches for; one of the same provider, region, instance and GPU type is replaced and
+    may be used again, what is held of it stays. How many were stored."""
     if not offers:
         return 0
-    version = prices.next_version(session)
+    return _write(session, offers, prices.next_version(session))
+
+
+def renew(session: Session, listed: Sequence[OfferValue], *, import_id: UUID | None) -> int:
+    """Store offers as a price list has them; of a known one what somebody has stated stays, and whether it is used.
+
+    A price older than the one in use is remembered and not put to use. How many were put to use.
+    """
+    if not listed:
+        return 0
+    version = prices.next_version(session)  # what is known is not changed by anybody else from here on
+    known = _known(session, {offer.provider for offer in listed})
+    offers = [renewed(known[_key(offer)], offer) if _key(offer) in known else offer for offer in listed]
+    return _write(session, offers, version, listed=True, import_id=import_id)
+
+
+def _write(
+    session: Session,
+    offers: Sequence[OfferValue],
+    version: int,
+    *,
+    listed: bool = False,
+    import_id: UUID | None = None,
+) -> int:
+    """Rows are written in the order of their key, so that two writers wait for each other instead of deadlocking."""
     rows = [
         {**{field.name: getattr(offer, field.name) for field in fields(OfferValue)},
          "sold_gpus": list(offer.sold_gpus), "assumed": list(offer.assumed)}
         for offer in sorted(offers, key=_key)
     ]  # fmt: skip
     statement = insert(Offer)
-    replaced = {name: statement.excluded[name] for name in _IMPORTED}
+    replaced = {name: statement.excluded[name] for name in _IMPORTED} | ({} if listed else {"enabled": True})
     session.execute(
         statement.on_conflict_do_update(
             index_elements=list(_KEY),
-            set_={**replaced, "enabled": True, "updated_at": func.now()},
-            where=statement.excluded.price_date >= Offer.price_date if only_newer else None,
+            set_={**replaced, "updated_at": func.now()},
+            where=statement.excluded.price_date >= Offer.price_date if listed else None,
         ),
         rows,
     )
     return _remember(session, offers, version=version, import_id=import_id)
+
+
+def _known(session: Session, providers: Collection[str]) -> dict[PriceKey, OfferValue]:
+    rows = session.execute(select(*_COLUMNS).where(Offer.provider.in_(providers))).mappings()
+    return {_key(offer): offer for offer in map(prices.offer_value, rows)}
 
 
 def _remember(session: Session, offers: Sequence[OfferValue], *, version: int, import_id: UUID | None) -> int:
@@ -167,16 +191,17 @@ def send_away(session: Session, provider: str, region: str, *, away: bool) -> No
 
 
 def change(session: Session, offer_id: UUID, changes: Mapping[str, Any]) -> OfferView:
-    """Set columns of an offer; NotFound where there is none.
+    """Set columns of an offer, which are assumed no longer; NotFound where there is none.
 
     Capacity may go below what is held: nothing is taken back.
     """
+    still_assumed = Offer.assumed.op("-")(cast(list(changes), ARRAY(Text)))
     version = prices.next_version(session)
     row = (
         session.execute(
             update(Offer)
             .where(Offer.id == offer_id)
-            .values(**changes, updated_at=func.now())
+            .values(**changes, assumed=still_assumed, updated_at=func.now())
             .returning(*_VIEWED)
             .execution_options(synchronize_session=False)
         )

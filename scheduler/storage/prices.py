@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, select, update
 
 from scheduler.domain.offers import Offer as OfferValue
 from scheduler.domain.price_checks import Ask
@@ -82,9 +82,11 @@ def as_of_version(session: Session, wanted: int) -> list[OfferValue]:
 def _offers(session: Session, known: ColumnElement[bool], *, newest: Sequence[ColumnElement[Any]]) -> list[OfferValue]:
     place = func.row_number().over(partition_by=OfferPrice.offer_id, order_by=newest).label("place")
     past = select(OfferPrice, place).where(known).subquery()
-    now = [column for column in columns(Offer, OfferValue) if column.key not in _PAST]
+    now = [column for column in columns(Offer, OfferValue) if column.key not in (*_PAST, "reserved_gpus")]
+    whole = func.greatest(past.c.capacity_gpus, Offer.reserved_gpus)  # nothing can be had of what is away
+    taken = case((Offer.away, whole), else_=Offer.reserved_gpus).label("reserved_gpus")
     rows = session.execute(
-        select(*now, *(past.c[name] for name in _PAST))
+        select(*now, taken, *(past.c[name] for name in _PAST))
         .join(past, past.c.offer_id == Offer.id)
         .where(past.c.place == 1, past.c.enabled)
         .order_by(Offer.id)

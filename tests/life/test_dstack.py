@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from scheduler.domain.states import JobState, Outcome
@@ -24,8 +24,9 @@ def test_a_job_outlives_its_worker_in_a_cloud_and_runs_once(life: Life, tmp_path
         catalogue = tmp_path / "nebius.csv"
         catalogue.write_text(CATALOGUE)
         stored = import_price_file(
-            life.engine, catalogue, backend="dstack", provider="nebius", price_date=date(2026, 11, 1)
-        ).stored
+            life.engine, catalogue, now=datetime(2026, 11, 1, tzinfo=UTC), backend="dstack", provider="nebius",
+            price_date=date(2026, 11, 1),
+        ).stored  # fmt: skip
         assert stored == 1
         worker = life.start_worker()
         run = {"command": ["python", "train.py"], "image": "acme/train:1"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -16,8 +16,10 @@ from scheduler.api.problems import refuse, responses
 from scheduler.api.schemas.common import Page
 from scheduler.api.schemas.offers import ImportOut, OfferChange, OfferIn, OfferOut, OffersStored
 from scheduler.api.strict_json import BulkRoute, JsonRoute
+from scheduler.domain.errors import InvalidOffer
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.offers import Offer
+from scheduler.domain.price_line import latest_day
 from scheduler.services.import_offers import import_price_file, put_offers
 from scheduler.services.inventory import change_offer, page_offers
 from scheduler.storage.ids import new_id
@@ -49,13 +51,24 @@ def list_offers(
 def put_offer(given: OfferIn, context: Context, tenant: Tenant) -> OffersStored:
     """Add an offer, or replace the one of the same provider, region, instance type and GPU type."""
     context.knowledge.gpus.variants(given.gpu_type)  # an unknown GPU type is refused by name
+    _has_come(given.price_date, context.clock())
     return OffersStored(stored=put_offers(context.engine, [_offer(given)]))
 
 
 @router.patch("/offers/{offer_id}", summary="Change an offer", responses=responses(404, 413, 415))
 def patch_offer(offer_id: UUID, change: OfferChange, context: Context, tenant: Tenant) -> OfferOut:
-    """Set capacity, prices, or whether the offer may be used; what runs on it goes on."""
+    """Set capacity, prices, or whether the offer may be used; what runs on it goes on.
+
+    A newer price list changes prices and leaves capacity and use as they were set here.
+    """
+    if change.price_date is not None:
+        _has_come(change.price_date, context.clock())
     return present.offer(change_offer(context.engine, offer_id, _changes(change)))
+
+
+def _has_come(price_date: date, now: datetime) -> None:
+    if price_date > latest_day(now):
+        raise InvalidOffer(f"price_date is {price_date}, a day that has not come")
 
 
 async def _csv_body(request: Request) -> bytes:
@@ -89,7 +102,9 @@ def import_offers(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "price list"
         path.write_bytes(price_list)
-        done = import_price_file(context.engine, path, backend=backend, provider=provider, price_date=price_date)
+        done = import_price_file(
+            context.engine, path, now=context.clock(), backend=backend, provider=provider, price_date=price_date
+        )
     return present_prices.imported(done)
 
 

@@ -48,8 +48,9 @@ def list_quarantine(
 
 @router.post("/prices/quarantine/{price_id}:release", summary="Believe a price after all", responses=responses(404))
 def release(price_id: UUID, context: Context, tenant: Tenant) -> QuarantineOut:
-    """The offer takes the price, unless a newer one is in use by now."""
-    return present.quarantined(prices.release_price(context.engine, price_id, now=context.clock()))
+    """The offer takes the price, unless a newer one is in use by now: `applied` says which."""
+    released, applied = prices.release_price(context.engine, price_id, now=context.clock())
+    return present.quarantined(released, applied=applied)
 
 
 @router.post("/prices/quarantine/{price_id}:drop", summary="Never use a price", responses=responses(404))

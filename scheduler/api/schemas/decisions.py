@@ -100,7 +100,9 @@ class DecisionOut(Out):
     candidates_considered: int
     rejected_by_reason: dict[str, int]
     price_date: str | None
-    inventory_version: int | None = Field(description="The inventory it was made on; null without a database")
+    inventory_version: int | None = Field(
+        description="The inventory it was made on; null without a database, and at the prices of a day"
+    )
     naive_choice: dict[str, Any] | None = Field(
         description="The lowest price per hour whose memory holds the weights: what sorting a catalogue would take"
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from predictor.layout import MAX_GPUS
 from scheduler.api.schemas.common import Out, Usd
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -45,7 +46,7 @@ class OfferOut(Out):
     backend: str = Field(
         description="What runs jobs placed here: local, slurm, kubernetes, or simulated (no machine is rented)"
     )
-    assumed: list[str] = Field(description="Fields that no price list states")
+    assumed: list[str] = Field(description="Fields that no price list states, nor anybody who put or changed it")
     source: str
     enabled: bool
     away: bool = Field(description="Its host is silent: nothing of it is free until that is heard again")
@@ -84,6 +85,11 @@ class OfferIn(BaseModel):
     def _agree(self) -> OfferIn:
         if self.on_demand_usd_per_gpu_hour is None and self.spot_usd_per_gpu_hour is None:
             raise ValueError("give on_demand_usd_per_gpu_hour, spot_usd_per_gpu_hour or both")
+        if self.node_gpus * self.max_nodes > MAX_GPUS:
+            raise ValueError(
+                f"node_gpus × max_nodes is {self.node_gpus * self.max_nodes}, more than the {MAX_GPUS} GPUs of the "
+                "largest layout"
+            )
         if max(self.sold_gpus or (1,)) > self.node_gpus:
             raise ValueError(f"sold_gpus holds {max(self.sold_gpus or ())}, but the machine has {self.node_gpus} GPUs")
         if self.backend == "kubernetes" and self.max_nodes > 1:
@@ -179,4 +185,8 @@ class QuarantineOut(Out):
     factor: float = Field(description="How far it lies outside")
     reason: str = Field(examples=["$0.0100 on demand is too low to be true: H100-SXM has cost $1.14 to $23.33 …"])
     state: str = Field(description="held, released or dropped")
+    applied: bool | None = Field(
+        description="Of a price that is released: whether its offer took it; false where a newer one is in use, which "
+        "stays. null of one that is held or dropped"
+    )
     held_at: datetime

@@ -88,6 +88,8 @@ def test_offer_put_in_again_is_replaced(client: TestClient) -> None:
         ({"capacity_gpus": -1}, "capacity_gpus"),
         ({"color": 1}, "color"),
         ({"backend": "kubernetes", "max_nodes": 2}, "max_nodes"),
+        ({"node_gpus": 1024, "max_nodes": 200}, "node_gpus × max_nodes is 204800"),
+        ({"price_date": "2026-11-27"}, "2026-11-27, a day that has not come"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -118,6 +120,46 @@ def test_new_price_needs_its_day(client: TestClient) -> None:
     dated = {"on_demand_usd_per_gpu_hour": "9.99", "price_date": "2026-11-20"}
     changed = client.patch(f"/v1/offers/{offer_id}", json=dated).json()
     assert (changed["on_demand_usd_per_gpu_hour"], changed["price_date"]) == ("9.99", "2026-11-20")
+
+
+def test_new_price_of_a_day_that_has_not_come_is_refused(client: TestClient) -> None:
+    offer_id = client.get("/v1/offers").json()["items"][0]["id"]
+    refused = client.patch(
+        f"/v1/offers/{offer_id}", json={"on_demand_usd_per_gpu_hour": "2", "price_date": "2099-01-01"}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_offer")
+
+
+def test_plan_is_made_again_at_the_prices_of_a_day_and_of_a_decision(client: TestClient, spec: Spec) -> None:
+    first = client.post("/v1/plans", json=spec).json()
+    found = client.get("/v1/offers", params={"gpu_type": "L40S"}).json()["items"][0]
+    dearer = {"on_demand_usd_per_gpu_hour": "9", "price_date": "2026-11-20"}
+    client.patch(f"/v1/offers/{found['id']}", json=dearer)
+    assert client.post("/v1/plans", json=spec).json()["candidates"][0]["gpu_type"] == "H100-SXM"
+    for prices_of in ("2026-11-19", str(first["inventory_version"])):
+        again = client.post("/v1/plans", params={"prices_of": prices_of}, json=spec).json()
+        assert again["candidates"][0] == first["candidates"][0]
+    assert again["inventory_version"] == first["inventory_version"]
+
+
+@pytest.mark.parametrize(
+    ("prices_of", "status", "said"),
+    [
+        ("soon", 422, "'soon' is neither a day such as 2026-08-23 nor a version such as 41"),
+        ("2026-02-30", 422, "neither a day"),
+        ("", 422, "neither a day"),
+        ("2020-01-01", 404, "no prices of 2020-01-01 or before"),
+        ("2026-11-27", 404, "no prices of 2026-11-27 yet"),
+        ("0", 404, "no prices of version 0 of the inventory"),
+        ("9" * 30, 404, "of the inventory"),
+    ],
+)
+def test_prices_that_are_not_known_are_named(
+    client: TestClient, spec: Spec, prices_of: str, status: int, said: str
+) -> None:
+    answer = client.post("/v1/plans", params={"prices_of": prices_of}, json=spec)
+    assert answer.status_code == status, answer.text
+    assert said in answer.json()["detail"]
 
 
 def test_unknown_offer_and_empty_change_are_refused(client: TestClient) -> None:

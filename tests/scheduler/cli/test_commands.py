@@ -133,6 +133,32 @@ def test_job_and_explain_show_prediction_beside_measurement(pythia: Pythia, job_
     assert set(pythia("explain", job_id, "--json").json) == {"job", "decisions", "attempts", "events"}
 
 
+def test_a_decision_can_be_made_again_at_its_prices(
+    pythia: Pythia, job_file: str, tmp_path: Path, worker: Worker
+) -> None:
+    job_id = submitted(pythia, job_file)
+    worker(job_id, Outcome.COMPLETED)  # what it held would be missed
+    (made,) = pythia("explain", job_id, "--json").json["decisions"]
+    assert f", inventory {made['inventory_version']}: " in pythia("explain", job_id).out
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(made["spec"]))
+    again = pythia("plan", str(spec), "--prices-of", str(made["inventory_version"]), "--json").json
+    assert again["candidates"][0]["cost_usd"] == made["candidates"][0]["cost_usd"]
+    refused = pythia("plan", job_file, "--prices-of", "soon")
+    assert (refused.code, "neither a day" in refused.err) == (2, True)
+
+
+def test_a_price_released_behind_a_newer_one_says_so(pythia: Pythia, tmp_path: Path) -> None:
+    header = (datasets_dir() / PRICES).read_text(encoding="utf-8").splitlines()[0]
+    for usd, day in (("0.01", "2026-08-24"), ("2.9", "2026-08-25")):
+        line = f"acme,north,FI,EU,FI,H100-SXM-box,H100-SXM,8,{usd},,{day},a list,8"
+        (tmp_path / "list.csv").write_text(f"{header}\n{line}\n")
+        assert pythia("import-offers", str(tmp_path / "list.csv")).code == 0
+    (held,) = pythia("prices", "quarantine", "--json").json["items"]
+    said = pythia("prices", "release", held["id"])
+    assert said.out.strip() == "released: H100-SXM at acme north; its offer keeps a newer price than that of 2026-08-24"
+
+
 def test_logs_keep_the_streams_apart(pythia: Pythia, job_file: str, worker: Worker) -> None:
     job_id = submitted(pythia, job_file)
     worker(job_id, Outcome.COMPLETED)

@@ -34,5 +34,10 @@ def test_offline_plan_needs_neither_server_nor_database(pythia: Pythia, job_file
     assert (plan["kind"], plan["id"]) == ("placement", None)
 
 
+def test_offline_plan_knows_no_prices_of_other_days(pythia: Pythia, job_file: str) -> None:
+    said = pythia("plan", "--offline", "--prices-of", "2026-08-23", job_file)
+    assert (said.code, "not both" in said.err) == (2, True)
+
+
 def test_offline_plan_refuses_a_spec_like_a_server(pythia: Pythia, refused_file: str) -> None:
     assert pythia("plan", "--offline", refused_file).code == 3

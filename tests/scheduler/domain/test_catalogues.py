@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -84,6 +85,10 @@ def test_a_catalogue_that_does_not_say_whose_it_is_must_be_told(tmp_path: Path) 
         (GPUHUNT.replace("55.04", "lots"), "line 2: price is 'lots'"),
         (GPUHUNT.replace("55.04", "-1"), "line 2: price is -1"),
         (GPUHUNT.replace("55.04", "90000"), "line 2: .* above"),
+        (GPUHUNT.replace("55.04", "0.000003"), "line 2: price is 3.75e-7, less than a millionth"),
+        (GPUHUNT.replace(",8,H100", ",9999999999,H100"), "line 2: gpu_count is 9999999999, .*between 0 and 1024"),
+        (SKYPILOT.replace("8.0,96", "1e23,96"), "line 2: AcceleratorCount is 1e23, .*between 0 and 1024"),
+        (LISTING.replace(",8,80.0", ",1025,80.0"), "line 2: gpu_count is 1025, .*between 0 and 1024"),
         (GPUHUNT + "short,row\n", "line 6: not as many values"),
         ("a,b\n1,2\n", "line 1: column"),
     ],
@@ -91,6 +96,16 @@ def test_a_catalogue_that_does_not_say_whose_it_is_must_be_told(tmp_path: Path) 
 def test_what_cannot_be_read_refuses_the_file_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidOffer, match=said):
         read(tmp_path, text)
+
+
+def test_a_price_of_a_day_that_has_not_come_refuses_the_file(tmp_path: Path) -> None:
+    today = replace(GIVEN, latest=date(2026, 8, 6))
+    assert read(tmp_path, LISTING, today).lines
+    with pytest.raises(InvalidOffer, match="line 3: date is 2026-08-07, a day that has not come"):
+        read(tmp_path, LISTING.replace("2026-08-06", "2026-08-07", 1), today)
+    for text in (GPUHUNT, SKYPILOT):
+        with pytest.raises(InvalidOffer, match="price_date is 2026-08-23, a day that has not come"):
+            read(tmp_path, text, today)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scheduler.domain.errors import InvalidOffer
 from scheduler.domain.offers import Offer
 from scheduler.domain.price_file import PRICE_COLUMNS, read_habits, read_prices
 from scheduler.storage.ids import new_id
+from tests.support.offers import make_offer
 
 GPUS = load_gpu_types()
 GOOD = {
@@ -73,6 +74,10 @@ def test_a_provider_that_is_not_listed_has_the_habits_of_any(tmp_path: Path) -> 
         ({"egress_usd_per_gib": "nan"}, "not dollars from 0 to 10"),
         ({"egress_usd_per_gib": "a lot"}, "not dollars from 0 to 10"),
         ({"on_demand_usd_per_gpu_hour": "1001"}, "above \\$1000"),
+        ({"on_demand_usd_per_gpu_hour": "0"}, "above zero"),
+        ({"on_demand_usd_per_gpu_hour": "0.0000005"}, "5e-7, less than a millionth"),
+        ({"spot_usd_per_gpu_hour": "1e-400"}, "less than a millionth"),
+        ({"node_gpus": "1025"}, "node_gpus"),
         ({"on_demand_usd_per_gpu_hour": ""}, "neither"),
         ({"gpu_type": "H999"}, "H999"),
         ({"node_gpus": "0"}, "node_gpus"),
@@ -86,6 +91,16 @@ def test_a_provider_that_is_not_listed_has_the_habits_of_any(tmp_path: Path) -> 
 def test_a_line_that_cannot_be_true_is_refused_with_its_number(tmp_path: Path, row: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidOffer, match=f"prices.csv line 3: .*{said}"):
         read(tmp_path, {"instance_type": "other"}, row)
+
+
+def test_the_smallest_price_that_can_be_billed_is_read(tmp_path: Path) -> None:
+    (offer,) = read(tmp_path, {"on_demand_usd_per_gpu_hour": "0.000001"})
+    assert offer.on_demand_micros_per_gpu_hour == 1
+
+
+def test_no_more_gpus_are_sold_than_a_layout_can_have() -> None:
+    assert make_offer(node_gpus=1024, sold_gpus=(1024,), max_nodes=200).counts()[-1] == 1024 * 97
+    assert make_offer(node_gpus=10**10, sold_gpus=(1, 10**10)).counts() == (1,)
 
 
 def test_a_duplicate_is_refused_with_both_lines(tmp_path: Path) -> None:

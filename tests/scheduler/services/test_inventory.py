@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -49,5 +49,5 @@ def test_a_file_with_one_bad_line_changes_nothing(engine: sa.Engine, tmp_path: P
     bad = tmp_path / "prices.csv"
     bad.write_text("\n".join([*lines[:5], lines[5].replace(lines[5].split(",")[6], "H999")]) + "\n", encoding="utf-8")
     with pytest.raises(InvalidOffer, match=r"prices\.csv line 6"):
-        import_price_file(engine, bad)
+        import_price_file(engine, bad, now=datetime(2026, 9, 1, tzinfo=UTC))
     assert list_offers(engine) == []
