@@ -235,6 +235,7 @@ def _extended(table: Table, proposals: Proposals, rows: list[_Row]) -> Table:
         cell=np.append(table.cell, cells),
         gpu_count=np.append(table.gpu_count, ones),
         free=np.append(table.free, ones),
+        left=np.append(table.left, ones),
         provision_s=np.append(table.provision_s, [row.join.card.ready_s for row in rows]),
         micros_per_hour=np.append(table.micros_per_hour, [row.join.card.tariff.micros_per_gpu_hour for row in rows]),
         tie=np.append(table.tie, stock.lot_offer[lots]),

@@ -170,6 +170,8 @@ def _stopped(outlook: Outlook, table: Table, row: int) -> Verdict | None:
             number /= 1_000_000
         case Code.CAPACITY:
             text = _capacity(_lot(outlook, table, row), int(table.free[row]))
+        case Code.KEPT:
+            text = _kept(_lot(outlook, table, row), int(table.free[row]), int(table.left[row]))
         case _:
             return None
     return Verdict(code, number, text)
@@ -179,6 +181,11 @@ def _capacity(lot: Lot, free: int) -> str:
     if lot.gpu_count > lot.offer.capacity_gpus:
         return f"has {lot.offer.capacity_gpus} GPUs in all, {lot.gpu_count} are needed"
     return f"{free} of {lot.offer.capacity_gpus} GPUs are free now, {lot.gpu_count} are needed"
+
+
+def _kept(lot: Lot, free: int, left: int) -> str:
+    of_all = f"{free} of {lot.offer.capacity_gpus} GPUs are free now"
+    return f"{of_all}, {free - left} of them kept for waiting jobs that come first, {lot.gpu_count} are needed"
 
 
 def _beaten(table: Table, row: int, winner: int, objective: Objective) -> Verdict:

@@ -13,7 +13,7 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.table import Table
 from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
 
-_ONLY_FOR_NOW = (NEARNESS[Code.CAPACITY], NEARNESS[Code.QUOTA], NEARNESS[Code.QUOTA_SPEND])
+_ONLY_FOR_NOW = [NEARNESS[code] for code in (Code.CAPACITY, Code.KEPT, Code.QUOTA, Code.QUOTA_SPEND)]
 
 
 class Option(NamedTuple):

@@ -142,7 +142,7 @@ def _count_rejected(proposals: Proposals, table: Table, objective: Objective) ->
 
 
 def _naive(outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
-    eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
+    eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.left))
     eligible = eligible[eligible < table.own]  # a catalogue knows of no card that is held
     if not len(eligible):
         return None

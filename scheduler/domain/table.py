@@ -19,8 +19,8 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.cost import Costs, Runs, escalate, reckon
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.outlook import Outlook
-from scheduler.domain.pruning import all_of, undercut
-from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
+from scheduler.domain.pruning import MOST_SHORT, all_of, undercut
+from scheduler.domain.room import OPEN, Room, ever_within_quota, left_of, over_quota, waited_for
 from scheduler.domain.sharing import Card, Sharing
 from scheduler.domain.spec import Constraints, JobSpec, Objective
 from scheduler.domain.spot import checkpoint_s
@@ -51,6 +51,9 @@ class Table:
     costs: Costs
     gpu_count: Ints
     free: Ints
+    """GPUs of its offer that are free now."""
+    left: Ints
+    """What of them this job may have; the others are kept for waiting jobs."""
     provision_s: Floats
     """Until its machine can take work; less than the offer says where one is warm."""
     micros_per_hour: Ints
@@ -99,6 +102,8 @@ class Shortages(NamedTuple):
     """What each candidate lacks now; zero or less where it lacks nothing."""
 
     gpus: Ints
+    kept: Ints
+    """Of what is left of the free GPUs; `gpus` is of all that are free."""
     quota_gpus: Ints
     quota_micros: Ints
 
@@ -126,9 +131,12 @@ def tabulate(
     concerns = room.concerns | proposals.inventory.warm.keys()
     apart = np.array([offer.id in concerns for offer in stock.offers], dtype=np.bool_) if concerns else None
     alone = None if apart is None else apart[stock.lot_offer[proposals.places]]
-    left = all_of(proposals.places) if every else undercut(stock, proposals.places, count - free, ever, alone)
-    place, group = proposals.places[left.at], proposals.groups[left.at]
-    free, count, ever = free[left.at], count[left.at], ever[left.at]
+    lacks = count - free
+    if room.ahead:  # what is kept lacks more than what is taken: neither speaks for the other
+        lacks[(lacks <= 0) & waited_for(room, stock.offers)[stock.lot_offer[proposals.places]]] = MOST_SHORT
+    seen = all_of(proposals.places) if every else undercut(stock, proposals.places, lacks, ever, alone)
+    place, group = proposals.places[seen.at], proposals.groups[seen.at]
+    free, count, ever = free[seen.at], count[seen.at], ever[seen.at]
     sizes = np.diff(outlook.first)[group]
     row = np.repeat(np.arange(len(place)), sizes)
     layout_place = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -153,8 +161,8 @@ def tabulate(
         egress_micros=_egress(stock.egress[offer], spec.output_gib)[row] if spec.output_gib else None,
     )
     costs = reckon(runs)
-    free_to_it = free[row] - kept_gpus(room, stock.offers, offer[row], costs.use_p90_s)
-    short = Shortages(count[row] - free_to_it, *over_quota(room, count[row], costs.p90_micros))
+    left = left_of(free[row], room, stock.offers, offer[row], costs.use_p90_s)
+    short = Shortages(count[row] - free[row], count[row] - left, *over_quota(room, count[row], costs.p90_micros))
     near, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, short)
     costs = escalate(
         costs,
@@ -165,8 +173,8 @@ def tabulate(
         crash_micros=usd_to_micros(constraints.out_of_memory_usd),
     )
     return Table(
-        lot=place[row], stands_for=left.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free_to_it,
-        provision_s=runs.provision_s, micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
+        lot=place[row], stands_for=seen.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free[row],
+        left=left, provision_s=runs.provision_s, micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
         layout_place=layout_place, nearness=near, number=number,
         later=ever[row] & ever_within_quota(room, count[row], costs.p90_micros),
     )  # fmt: skip
@@ -219,4 +227,5 @@ def _judge(
     stop(Code.QUOTA_SPEND, short.quota_micros)
     stop(Code.QUOTA, short.quota_gpus)
     stop(Code.CAPACITY, short.gpus)
+    stop(Code.KEPT, short.kept)
     return near, number

@@ -100,7 +100,7 @@ def place(
     if turn is not None:  # what was placed before it in the round may be joined
         prospect = _look_again(engine, prospect, now)
     if turn is not None and turn.waits:
-        taken = {offer.id for offer in prospect.proposals.inventory.stock.offers}
+        room = replace(room, ahead=frozenset(prospect.proposals.inventory.stock.place_of))
     while True:
         if first is None:
             decision = decide(
@@ -126,8 +126,7 @@ def place(
             prospect = _look_again(engine, prospect, now, any_more=looks < MOST_LOOKS)
         except _OthersFirst as others:
             blocked, kept = left_by_others(engine, others.newcomer, prospect.proposals.inventory, now=now)
-            taken |= {others.offer_id, *blocked}
-            room = replace(room, kept={**room.kept, **kept})
+            room = replace(room, ahead=room.ahead | {others.offer_id, *blocked}, kept={**room.kept, **kept})
 
 
 @retried

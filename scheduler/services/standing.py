@@ -80,20 +80,22 @@ def _could_start(row: WaitingRow, offer: Offer, shelf: Shelf, held: Sequence[Res
 def left_by_others(
     engine: Engine, newcomer: Newcomer, inventory: Inventory, *, now: datetime
 ) -> tuple[set[UUID], dict[UUID, Kept]]:
-    """Offers that somebody ahead could use now, and what reserved starts leave of others until they come."""
+    """Offers that somebody ahead could use now, and what of others is kept for reserved starts."""
     with reading(engine) as session:
         ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
         fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
         held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
+    offers, free = inventory.stock.offers, inventory.free().tolist()
     blocked = {
         offer.id
-        for offer, gpus in zip(inventory.stock.offers, inventory.free().tolist(), strict=True)
+        for offer, gpus in zip(offers, free, strict=True)
         if any(fewest.get(name, gpus + 1) <= gpus for name in (str(offer.id), offer.gpu_type))
     }
+    gpus_of = {offer.id: gpus for offer, gpus in zip(offers, free, strict=True)}
     kept = {
-        row.reserved_offer_id: Kept(2**31, (row.reserved_start_at - now).total_seconds())
+        row.reserved_offer_id: Kept(gpus_of[row.reserved_offer_id], (row.reserved_start_at - now).total_seconds())
         for row in held
-        if row.reserved_offer_id is not None and row.reserved_start_at is not None
+        if row.reserved_offer_id in gpus_of and row.reserved_start_at is not None
     }
     return blocked, kept
 

@@ -117,6 +117,35 @@ def test_backfill_takes_the_gap_and_never_delays_the_reserved_start(queue: Queue
     assert queue.state(long) is JobState.QUEUED
 
 
+def test_the_record_says_what_is_free_and_what_is_kept_for_whoever_comes_first(queue: Queue) -> None:
+    queue.submit(1, hours=2)
+    large = queue.submit(8)
+    queue.place(5)  # seven are free, and the large one holds a start
+    late = queue.submit(1, hours=9)
+    for place_again in (False, True):
+        if place_again:
+            queue.place(5)
+        whole, one = queue.decisions(large)[-1].candidates[0], queue.decisions(late)[-1].candidates[0]
+        assert (whole.reason, whole.reason_number) == ("capacity", 1)
+        assert whole.reason_text == "7 of 8 GPUs are free now, 8 are needed"
+        assert (one.reason, one.reason_number) == ("kept", 1)
+        assert one.reason_text == (
+            "7 of 8 GPUs are free now, 7 of them kept for waiting jobs that come first, 1 are needed"
+        )
+        assert all("7 of 8 GPUs are free now" in queue.reason(job) for job in (large, late))
+    (row,) = queue.world.rows("SELECT by_median, by_what FROM losing_gpu_types WHERE reason = 'kept'")
+    assert (row["by_median"], row["by_what"]) == (1, "GPUs short")
+
+
+def test_a_job_that_waits_behind_others_is_not_told_that_all_is_sold_out(queue: Queue) -> None:
+    first = queue.submit(8)
+    queue.submit(4)
+    queue.end(first)  # nobody has looked at the queue yet
+    candidate = queue.decisions(queue.submit(8))[-1].candidates[0]
+    assert (candidate.reason, candidate.reason_number) == ("kept", 8)
+    assert "8 of 8 GPUs are free now, 8 of them kept" in candidate.reason_text
+
+
 def test_a_waiting_job_has_a_place_and_an_interval_of_starts(queue: Queue) -> None:
     running = queue.submit(8, hours=2)
     second, third = queue.submit(8), queue.submit(8)
