@@ -18,7 +18,7 @@ import numpy as np
 from scheduler.domain.arrays import Flags, Floats
 from scheduler.domain.arrays import Ints as Micros
 from scheduler.domain.quantiles import LEVELS, quantile
-from scheduler.domain.spot import at_most, slowdown
+from scheduler.domain.spot import slowdown, within
 
 OOM_SHARE = 0.1
 """Share of the median run time that passes before a job runs out of memory. Most do in the first steps or the first
@@ -68,15 +68,11 @@ class Runs:
 
     def run_within(self, probability: float) -> Floats:
         """The seconds that the work does not exceed with this probability, interruptions included."""
-        run_s = quantile(self.p10_s, self.p50_s, self.p90_s, probability)
+        run_s = self.p10_s, self.p50_s, self.p90_s
         if self.interruptions_per_hour is None:
-            return run_s
-        # the work and its interruptions are drawn apart: both stay below if each does with the root of it
-        each = math.sqrt(probability)
-        longer = quantile(self.p10_s, self.p50_s, self.p90_s, each)
+            return quantile(*run_s, probability)
         restart = self.provision_s + self.startup_s
-        with_interruptions = at_most(longer, restart, self.interruptions_per_hour, self.checkpoint_s, each)
-        return np.where(self.interruptions_per_hour > 0, with_interruptions, run_s)
+        return within(*run_s, restart, self.interruptions_per_hour, self.checkpoint_s, probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from scheduler.domain.options import Option
 from scheduler.domain.remaining import Remaining, remaining
 from scheduler.domain.room import Kept
 from scheduler.domain.sharing import SWITCHING
+from scheduler.domain.spot import CHECKPOINT_S, interrupted, load_hazards
 from scheduler.domain.stock import Inventory
 from scheduler.storage import queue, tenants
 from scheduler.storage.engine import Engine, Session, reading
@@ -52,9 +54,9 @@ def in_the_way(session: Session, newcomer: Newcomer, offer: Offer, gpu_count: in
     )
     if not held:
         return bool(others)
-    shelf = Shelf(free, [
-        Release(back.rest.p90_s, back.gpus) for back in coming_back(queue.running(session, [offer.id]), now)
-    ])  # fmt: skip
+    # it may have been written down already, but `free` is from before it took any
+    running = queue.running(session, [offer.id], but=newcomer.job_id)
+    shelf = Shelf(free, [Release(back.rest.p90_s, back.gpus) for back in coming_back(running, now)])
     mine = Option(offer.id, offer.gpu_type, gpu_count, 0, 0, newcomer.use_p90_s, newcomer.use_p90_s)
     if not all(may_start(mine, shelf, reservation) for reservation in held):
         return True
@@ -155,12 +157,17 @@ def coming_back(rows: Sequence[RunningRow], now: datetime) -> list[Back]:
 
 
 def rest_of(row: RunningRow, now: datetime, *, pace: float = 1.0) -> Remaining | None:
-    """How much longer something holds its GPUs, if it goes on alone; None where that was never known.
+    """How much longer something holds its GPUs, if it goes on alone; None where nobody can say.
 
-    `pace` is how much of them it has had so far.
+    `pace` is how much of them it has had so far. What is interrupted comes back: it is older than most who wait.
     """
-    if row.runtime_s is None:
+    run_s = row.runtime_s
+    if run_s is not None and row.spot:
+        per_hour = row.machines * load_hazards().at(*row.sold_as).per_hour
+        every_s = CHECKPOINT_S if row.resumes else math.inf
+        run_s = interrupted(run_s, row.provision_s + row.startup_s, per_hour, every_s)
+    if run_s is None:
         return None
     before = row.startup_s + (0.0 if row.begun else row.provision_s)
-    p10, p50, p90 = (before + run for run in row.runtime_s)
+    p10, p50, p90 = (before + run for run in run_s)
     return remaining(p10, p50, p90, pace * max(0.0, (now - row.since).total_seconds()))
