@@ -81,10 +81,11 @@ def find_best(
     *,
     now: datetime,
     tried: Sequence[Tried] = (),
+    room: Room = OPEN,
 ) -> Judged | None:
     """What `decide` would choose, without a word on all the others; None where it would choose nothing."""
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0, room=room)
     feasible = np.flatnonzero(table.nearness == FEASIBLE)
     if not len(feasible):
         return None

@@ -31,6 +31,10 @@ class Headroom:
     """This month's, with what the running attempts may yet cost taken off."""
     most_micros: int | None = None
 
+    def holds(self, gpus: int, micros: int) -> bool:
+        """Whether so much is left."""
+        return (self.gpus is None or gpus <= self.gpus) and (self.micros is None or micros <= self.micros)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:

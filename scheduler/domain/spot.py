@@ -113,7 +113,7 @@ def slowdown(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float)
     return factor
 
 
-def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float) -> Floats:
+def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float | Floats) -> Floats:
     """Seconds that so much work does not exceed with this probability; `NEVER_S` where no time can be promised.
 
     The work is done in pieces from checkpoint to checkpoint (`every_s` may be infinite: one piece), each tried until
@@ -133,12 +133,18 @@ def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, 
 
 
 def within(
-    p10_s: Floats, p50_s: Floats, p90_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float
+    p10_s: Floats,
+    p50_s: Floats,
+    p90_s: Floats,
+    restart_s: Floats,
+    per_hour: Floats,
+    every_s: float,
+    probability: float | Floats,
 ) -> Floats:
     """Seconds that work of which three quantiles are known does not exceed with this probability, interruptions
     included."""
     # the work and its interruptions are drawn apart: both stay below if each does with the root of it
-    each = math.sqrt(probability)
+    each = probability**0.5
     longer = quantile(p10_s, p50_s, p90_s, each)
     found = at_most(longer, restart_s, per_hour, every_s, each)
     return np.where(per_hour > 0, found, quantile(p10_s, p50_s, p90_s, probability))
