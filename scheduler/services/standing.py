@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from scheduler.domain.backfill import Release, Reservation, Shelf, may_start
+from scheduler.domain.fair_share import headroom
 from scheduler.domain.offers import Offer
 from scheduler.domain.options import Option
 from scheduler.domain.remaining import Remaining, remaining
-from scheduler.domain.room import Kept
+from scheduler.domain.room import Headroom, Kept, Room
 from scheduler.domain.sharing import SWITCHING
 from scheduler.domain.spot import CHECKPOINT_S, interrupted, load_hazards
 from scheduler.domain.stock import Inventory
 from scheduler.storage import queue, tenants
-from scheduler.storage.engine import Engine, Session, reading
+from scheduler.storage.engine import Session
 from scheduler.storage.queue import Ahead, RunningRow, WaitingRow
 
 
@@ -79,14 +80,11 @@ def _could_start(row: WaitingRow, offer: Offer, shelf: Shelf, held: Sequence[Res
     return not known or any(all(may_start(option, shelf, one) for one in others) for option in known)
 
 
-def left_by_others(
-    engine: Engine, newcomer: Newcomer, inventory: Inventory, *, now: datetime
-) -> tuple[set[UUID], dict[UUID, Kept]]:
-    """Offers that somebody ahead could use now, and what of others is kept for reserved starts."""
-    with reading(engine) as session:
-        ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
-        fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
-        held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
+def left_by_others(session: Session, newcomer: Newcomer, inventory: Inventory, room: Room, *, now: datetime) -> Room:
+    """The room without the offers that somebody ahead could use now, nor what of others is kept for reserved starts."""
+    ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
+    fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
+    held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
     offers, free = inventory.stock.offers, inventory.free().tolist()
     blocked = {
         offer.id
@@ -99,7 +97,16 @@ def left_by_others(
         for row in held
         if row.reserved_offer_id in gpus_of and row.reserved_start_at is not None
     }
-    return blocked, kept
+    return replace(room, ahead=room.ahead | blocked, kept={**room.kept, **kept})
+
+
+def quota_left(session: Session, tenant_id: UUID, now: datetime, *, lock: bool = False) -> Headroom:
+    """What is left of a tenant's quotas; where it has some and they are locked, nobody else takes of them meanwhile."""
+    limits = tenants.limits_of(session, tenant_id, lock=lock)
+    if limits is None:
+        return Headroom()
+    held, month = tenants.use_of(session, tenant_id, now, spent=limits.max_micros_per_month is not None)
+    return headroom(limits.max_gpus, limits.max_micros_per_month, gpus=held, month_micros=month)
 
 
 def _ahead(session: Session, newcomer: Newcomer, rivals: Mapping[UUID, bool], now: datetime) -> Ahead:
