@@ -17,8 +17,8 @@ import numpy as np
 
 from scheduler.domain.arrays import Flags, Floats
 from scheduler.domain.arrays import Ints as Micros
-from scheduler.domain.quantiles import LEVELS, quantile
-from scheduler.domain.spot import at_most, slowdown
+from scheduler.domain.quantiles import LEVELS, given_fit, quantile
+from scheduler.domain.spot import slowdown, within
 
 OOM_SHARE = 0.1
 """Share of the median run time that passes before a job runs out of memory. Most do in the first steps or the first
@@ -31,6 +31,8 @@ With it, $1,000 per GPU-hour and 10,000 GPUs, every sum here stays within 64 bit
 NO_ESCALATION = 2
 """How many times its own bill a second try is reckoned to cost where nothing roomier is to be had now: twice as many
 GPUs of the same offer for as long."""
+
+UNBOUNDED = np.iinfo(np.int64).max
 
 _PPM = 1_000_000
 
@@ -66,17 +68,13 @@ class Runs:
         restart = self.provision_s + self.startup_s
         return run_s * slowdown(run_s, restart, self.interruptions_per_hour, self.checkpoint_s)
 
-    def run_within(self, probability: float) -> Floats:
+    def run_within(self, probability: float | Floats) -> Floats:
         """The seconds that the work does not exceed with this probability, interruptions included."""
-        run_s = quantile(self.p10_s, self.p50_s, self.p90_s, probability)
+        run_s = self.p10_s, self.p50_s, self.p90_s
         if self.interruptions_per_hour is None:
-            return run_s
-        # the work and its interruptions are drawn apart: both stay below if each does with the root of it
-        each = math.sqrt(probability)
-        longer = quantile(self.p10_s, self.p50_s, self.p90_s, each)
+            return quantile(*run_s, probability)
         restart = self.provision_s + self.startup_s
-        with_interruptions = at_most(longer, restart, self.interruptions_per_hour, self.checkpoint_s, each)
-        return np.where(self.interruptions_per_hour > 0, with_interruptions, run_s)
+        return within(*run_s, restart, self.interruptions_per_hour, self.checkpoint_s, probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +86,9 @@ class Costs:
     use_p90_s: Floats
     p50_micros: Micros
     p90_micros: Micros
+    """Of all attempts together, as a budget is held to it."""
+    try_p90_micros: Micros
+    """Of one that does not run out of memory."""
     mean_micros: Micros
     """Over the distribution of the run time, if it does not run out of memory."""
     leaves_micros: Micros
@@ -99,7 +100,8 @@ class Costs:
 
 
 def reckon(runs: Runs) -> Costs:
-    """Reckon every candidate's times and costs, as if a second try cost what the first does: see `escalate`."""
+    """Reckon every candidate's times and costs, as if a second try cost what the first does: see `escalate`. The p90 of
+    all attempts has no bound yet where a crash is likelier than one in ten: see `over_all_attempts`."""
     before = runs.provision_s + runs.startup_s
     levels = {level: runs.drawn_out(quantile(runs.p10_s, runs.p50_s, runs.p90_s, level)) for level in LEVELS}
     # interruptions are few and long: one job in ten may meet far more of them than the mean
@@ -108,11 +110,14 @@ def reckon(runs: Runs) -> Costs:
     bills = {level: _bill(before + run, runs) + leaves for level, run in levels.items()}
     mean = np.sum([bills[level] for level in LEVELS], axis=0) // len(LEVELS)
     wasted = _bill(before + OOM_SHARE * runs.p50_s, runs)
+    fit = 1.0 - runs.oom_probability
+    all_s = np.maximum(runs.run_within(given_fit(0.9, fit)), levels[0.5])
     return Costs(
         use_p50_s=before + levels[0.5],
         use_p90_s=before + p90_s,
         p50_micros=bills[0.5],
-        p90_micros=_bill(before + p90_s, runs) + leaves,
+        p90_micros=np.where(fit >= 0.9, _bill(before + all_s, runs) + leaves, UNBOUNDED),
+        try_p90_micros=_bill(before + p90_s, runs) + leaves,
         mean_micros=mean,
         leaves_micros=leaves,
         wasted_micros=wasted,
@@ -134,14 +139,29 @@ def escalate(
 
     `crash_micros` is what a crash costs its user beside machines: somebody's attention, an evening lost.
     """
-    order = np.flatnonzero(possible)[np.argsort(headroom[possible], kind="stable")]
-    # the cheapest from each headroom upwards; past the end there is none
-    cheapest = np.append(np.minimum.accumulate(costs.mean_micros[order][::-1])[::-1], np.iinfo(np.int64).max)
-    roomier = cheapest[np.searchsorted(headroom[order], roomy_from)]
-    leaves = costs.leaves_micros
-    second = np.minimum(roomier, NO_ESCALATION * (costs.mean_micros - leaves) + leaves)
+    second = _second_try(costs.mean_micros, costs.leaves_micros, headroom, roomy_from, possible)
     expected = _expected(costs.mean_micros, costs.wasted_micros + crash_micros, second, oom_probability)
     return replace(costs, expected_micros=expected)
+
+
+def over_all_attempts(costs: Costs, *, headroom: Floats, roomy_from: Floats, possible: Flags) -> Costs:
+    """The same costs with a p90 of all attempts, which either of two bounds.
+
+    Without a crash the first try stays below its own quantile at 0.9 / P(fits), so nine jobs in ten do. And nine in ten
+    stay below both the first try's p90 and what a crash wastes with the p90 of the second try, `possible` or not now.
+    """
+    second = _second_try(costs.try_p90_micros, costs.leaves_micros, headroom, roomy_from, possible)
+    either = np.maximum(costs.try_p90_micros, costs.wasted_micros + second)
+    return replace(costs, p90_micros=np.minimum(costs.p90_micros, either))
+
+
+def _second_try(bills: Micros, leaves: Micros, headroom: Floats, roomy_from: Floats, possible: Flags) -> Micros:
+    """Of each candidate the bill of its second try, given everybody's bills of a first."""
+    order = np.flatnonzero(possible)[np.argsort(headroom[possible], kind="stable")]
+    # the cheapest from each headroom upwards; past the end there is none
+    cheapest = np.append(np.minimum.accumulate(bills[order][::-1])[::-1], UNBOUNDED)
+    roomier = cheapest[np.searchsorted(headroom[order], roomy_from)]
+    return np.asarray(np.minimum(roomier, NO_ESCALATION * (bills - leaves) + leaves))
 
 
 def _expected(mean: Micros, wasted: Micros, second: Micros, oom_probability: Floats) -> Micros:

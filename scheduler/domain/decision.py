@@ -20,8 +20,13 @@ class Estimate:
 
     use_p50_s: float
     use_p90_s: float
+    done_s: float
+    """Not exceeded with the probability that a deadline is asked to be met with."""
     p50_micros: int
     p90_micros: int
+    """Of all attempts together."""
+    try_p90_micros: int
+    """Of one that does not run out of memory."""
     expected_micros: int
 
 

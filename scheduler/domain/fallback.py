@@ -13,6 +13,7 @@ from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import Foresight
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.placement import find_best
+from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec
 
 
@@ -26,7 +27,13 @@ class Fallback:
 
 
 def after_out_of_memory(
-    spec: JobSpec, proposals: Proposals, forecasts: Foresight | Sequence[Forecast], first: Placement, *, now: datetime
+    spec: JobSpec,
+    proposals: Proposals,
+    forecasts: Foresight | Sequence[Forecast],
+    first: Placement,
+    *,
+    now: datetime,
+    room: Room = OPEN,
 ) -> Fallback | None:
     """The fallback of a placement; None where a crash would end the job: no second attempt, or nothing larger."""
     chosen = first.chosen
@@ -42,11 +49,11 @@ def after_out_of_memory(
     unbounded = spec.model_copy(update={"constraints": spec.constraints.model_copy(update={"max_cost_usd": None})})
     # a crash on a card that was shared says nothing of a card of its own
     tried = () if chosen.sharing is not None else (crash,)
-    second = find_best(unbounded, proposals, forecasts, now=now, tried=tried)
+    second = find_best(unbounded, proposals, forecasts, now=now, tried=tried, room=room)
     return None if second is None else Fallback(candidate=second, within_budget=_affordable(spec, chosen, second))
 
 
 def _affordable(spec: JobSpec, first: Judged, second: Judged) -> bool:
     budget = spec.constraints.max_cost_usd
-    costs = [one.estimate.p90_micros for one in (first, second) if one.estimate is not None]
+    costs = [one.estimate.try_p90_micros for one in (first, second) if one.estimate is not None]
     return budget is None or sum(costs) <= usd_to_micros(budget)

@@ -15,11 +15,13 @@ from datetime import datetime
 
 import numpy as np
 
+from scheduler.domain.arrays import Ints
 from scheduler.domain.candidates import Proposals
 from scheduler.domain.cost import MAX_SECONDS, NO_ESCALATION, OOM_SHARE, Costs
+from scheduler.domain.listing import late
 from scheduler.domain.money import format_usd, usd_to_micros
 from scheduler.domain.outlook import Outlook
-from scheduler.domain.quantiles import LEVELS
+from scheduler.domain.quantiles import LEVELS, given_fit
 from scheduler.domain.room import Room
 from scheduler.domain.sharing import (
     SWITCHING,
@@ -33,6 +35,7 @@ from scheduler.domain.sharing import (
     may_share,
 )
 from scheduler.domain.spec import JobSpec
+from scheduler.domain.spot import NEVER_S
 from scheduler.domain.table import Join, Table
 from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code, Verdict
 
@@ -58,8 +61,10 @@ class _Row:
     number: float
     use_p50_s: float
     use_p90_s: float
+    done_s: float
     p50: int
     p90: int
+    try_p90: int
     mean: int
     leaves: int
     wasted: int
@@ -95,7 +100,7 @@ class _Joiner:
                     yield self._row(card, int(lots[at]), cell)
 
     def _row(self, card: Card, lot: int, cell: int) -> _Row:
-        outlook, tariff = self.outlook, card.tariff
+        outlook = self.outlook
         (forecast,) = outlook.forecasts(np.array([cell]))
         assert forecast.peak_vram is not None and forecast.usable_vram_gib is not None  # noqa: S101, PT018 - `can_share`
         mine = _work(outlook, cell)
@@ -106,17 +111,20 @@ class _Joiner:
         fit = min(fit_together(needs, usable), float(outlook.fit[cell]), *known)
         *_, use_p50_s = ends_s([work.p50_s for work in works])
         *_, use_p90_s = ends_within(works, 0.9)
-        # held to what it would pay alone, with an increment for a meter that is not read to the second
-        p90 = tariff.charge(card.metered_s, card.metered_s + card.ready_s + use_p90_s + tariff.billing_increment_s)
         leaves = self._leaves(lot)
+        try_p90 = _alone(card, use_p90_s) + leaves
         levels = [_lengthened(card, mine.within(level)) for level in LEVELS]
         mean = sum(levels) // len(levels) + leaves
         wasted = _lengthened(card, float(outlook.startup_s[cell] + OOM_SHARE * outlook.p50_s[cell]))
         found = _Row(
             join=Join(card=card, sharing=_sharing(card, fit), verdict=None), lot=lot, cell=cell, near=FEASIBLE,
             number=0.0, use_p50_s=card.ready_s + use_p50_s, use_p90_s=card.ready_s + use_p90_s,
-            p50=levels[len(LEVELS) // 2] + leaves, p90=p90.cost_micros + leaves, mean=mean, leaves=leaves,
-            wasted=wasted,
+            done_s=card.ready_s + _done_s(works, self.spec.constraints.min_deadline_probability, fit)[-1],
+            p50=levels[len(LEVELS) // 2] + leaves, try_p90=try_p90, mean=mean, leaves=leaves, wasted=wasted,
+            p90=min(
+                _alone(card, _done_s(works, 0.9, fit)[-1]) + leaves,
+                max(try_p90, wasted + self._again(card, mine.p90_s, self.table.costs.try_p90_micros, leaves)),
+            ),
             expected=_weighed(mean, wasted + self._after(card, mine, mean, leaves), fit),
         )  # fmt: skip
         verdict = next(self._against(card, found, works), None)
@@ -136,28 +144,27 @@ class _Joiner:
         if over > 0:
             yield Verdict(Code.MAX_RUNTIME, over, f"shared, it would run {over:.0f} s longer at p90 than it may")
         if asked.deadline is not None:
-            *_, end_s = ends_within(works, asked.min_deadline_probability)
-            late = card.ready_s + end_s - (asked.deadline - self.now).total_seconds()
-            if late > 0:
-                yield Verdict(Code.DEADLINE, late, f"{late:.0f} s late at the asked probability")
+            over_s = row.done_s - (asked.deadline - self.now).total_seconds()
+            if over_s > 0:
+                yield Verdict(Code.DEADLINE, over_s, late(over_s))
         if asked.max_cost_usd is not None:
             micros = row.p90 + self.spent_micros - usd_to_micros(asked.max_cost_usd)
             if micros > 0:
                 yield Verdict(Code.BUDGET, micros / 1e6, f"${format_usd(micros)} over the budget at p90")
-        if hurt := sum(self._hurts(card, at, works) for at in range(len(card.members))):
+        if hurt := sum(self._hurts(card, at, works, fit) for at in range(len(card.members))):
             who = "one job" if hurt == 1 else f"{hurt} jobs"
             yield Verdict(Code.NEIGHBOURS, hurt, f"{who} there would miss a deadline, a budget or a time limit for it")
         left = self.room.headroom.micros
-        if left is not None and row.p90 > left:
-            text = f"${format_usd(row.p90 - left)} at p90 above what is left of the tenant's quota of this month"
-            yield Verdict(Code.QUOTA_SPEND, (row.p90 - left) / 1e6, text)
+        if left is not None and row.try_p90 > left:
+            text = f"${format_usd(row.try_p90 - left)} at p90 above what is left of the tenant's quota of this month"
+            yield Verdict(Code.QUOTA_SPEND, (row.try_p90 - left) / 1e6, text)
 
-    def _hurts(self, card: Card, at: int, works: list[Work]) -> bool:
+    def _hurts(self, card: Card, at: int, works: list[Work], fit: float) -> bool:
         """Whether somebody there could no longer be promised what was promised."""
         member = card.members[at]
         asked = member.constraints
         if asked.deadline is not None:
-            end_s = ends_within(works, asked.min_deadline_probability)[at]
+            end_s = _done_s(works, asked.min_deadline_probability, fit)[at]
             if card.ready_s + end_s > (asked.deadline - self.now).total_seconds():
                 return True
         end_s = ends_within(works, 0.9)[at]
@@ -171,14 +178,16 @@ class _Joiner:
 
     def _after(self, card: Card, mine: Work, mean: int, leaves: int) -> int:
         """What not fitting costs beside what was wasted: everybody begins again alone, and what else a crash costs."""
-        table, tariff = self.table, card.tariff
-        feasible = table.nearness == FEASIBLE
-        own = tariff.charge(0.0, card.provision_s + mine.p50_s).cost_micros + leaves
-        if feasible.any():
-            own = min(NO_ESCALATION * own, int(table.costs.mean_micros[feasible].min()))
-        again = sum(tariff.charge(0.0, card.provision_s + one.whole.p50_s).cost_micros for one in card.members)
+        own = self._again(card, mine.p50_s, self.table.costs.mean_micros, leaves)
+        again = sum(card.tariff.charge(0.0, card.provision_s + one.whole.p50_s).cost_micros for one in card.members)
         crashes = [self.spec.constraints, *(member.constraints for member in card.members)]
         return max(own, mean) + again + sum(usd_to_micros(one.out_of_memory_usd) for one in crashes)
+
+    def _again(self, card: Card, work_s: float, bills: Ints, leaves: int) -> int:
+        """What a second try costs, on a card of its own; `bills` are those of the table's candidates."""
+        own = card.tariff.charge(0.0, card.provision_s + work_s).cost_micros + leaves
+        feasible = self.table.nearness == FEASIBLE
+        return min(NO_ESCALATION * own, int(bills[feasible].min())) if feasible.any() else own
 
     def _leaves(self, lot: int) -> int:
         stock = self.outlook.proposals.inventory.stock
@@ -206,6 +215,20 @@ def _lengthened(card: Card, work_s: float) -> int:
     return card.tariff.charge(begin_s + without_s, begin_s + max(with_s, without_s)).cost_micros
 
 
+def _alone(card: Card, until_s: float) -> int:
+    """Micro-dollars of the card until then if one paid for all of it, with an increment for a meter that is not read to
+    the second: no way of splitting the bill asks for more."""
+    used_s = card.ready_s + min(until_s, MAX_SECONDS) + card.tariff.billing_increment_s
+    return card.tariff.charge(card.metered_s, card.metered_s + used_s).cost_micros
+
+
+def _done_s(works: list[Work], probability: float, fit: float) -> list[float]:
+    """When each ends, with this probability and all of them fitting; `NEVER_S` where they fit less often than that."""
+    if fit < probability:
+        return [NEVER_S] * len(works)
+    return ends_within(works, float(given_fit(probability, np.array(fit))))
+
+
 def _weighed(mean: int, failed: int, fit: float) -> int:
     chance = round((1.0 - fit) * _PPM)
     return (mean * (_PPM - chance) + failed * chance) // _PPM
@@ -218,6 +241,7 @@ def _extended(table: Table, proposals: Proposals, rows: list[_Row]) -> Table:
     new = {
         "use_p50_s": [row.use_p50_s for row in rows], "use_p90_s": [row.use_p90_s for row in rows],
         "p50_micros": [row.p50 for row in rows], "p90_micros": [row.p90 for row in rows],
+        "try_p90_micros": [row.try_p90 for row in rows],
         "mean_micros": [row.mean for row in rows], "leaves_micros": [row.leaves for row in rows],
         "wasted_micros": [row.wasted for row in rows], "expected_micros": [row.expected for row in rows],
     }  # fmt: skip
@@ -231,10 +255,12 @@ def _extended(table: Table, proposals: Proposals, rows: list[_Row]) -> Table:
         joins=tuple(row.join for row in rows),
         costs=costs,
         lot=np.append(table.lot, lots),
+        done_s=np.append(table.done_s, [row.done_s for row in rows]),
         stands_for=np.append(table.stands_for, ones),
         cell=np.append(table.cell, cells),
         gpu_count=np.append(table.gpu_count, ones),
         free=np.append(table.free, ones),
+        left=np.append(table.left, ones),
         provision_s=np.append(table.provision_s, [row.join.card.ready_s for row in rows]),
         micros_per_hour=np.append(table.micros_per_hour, [row.join.card.tariff.micros_per_gpu_hour for row in rows]),
         tie=np.append(table.tie, stock.lot_offer[lots]),

@@ -10,6 +10,7 @@ import numpy as np
 from predictor.forecast import Forecast
 from scheduler.domain.arrays import Ints
 from scheduler.domain.candidates import Proposals
+from scheduler.domain.cost import MAX_SECONDS
 from scheduler.domain.decision import Estimate, Judged
 from scheduler.domain.money import format_usd
 from scheduler.domain.outlook import Outlook
@@ -43,8 +44,9 @@ def _judged(outlook: Outlook, table: Table, rows: Ints, verdicts: Sequence[Verdi
     """Candidates as values: every column is read once for all of them."""
     costs, stock, cells = table.costs, outlook.proposals.inventory.stock, table.cell[rows]
     estimates = zip(
-        costs.use_p50_s[rows].tolist(), costs.use_p90_s[rows].tolist(), costs.p50_micros[rows].tolist(),
-        costs.p90_micros[rows].tolist(), costs.expected_micros[rows].tolist(), strict=True,
+        costs.use_p50_s[rows].tolist(), costs.use_p90_s[rows].tolist(), table.done_s[rows].tolist(),
+        costs.p50_micros[rows].tolist(), costs.p90_micros[rows].tolist(), costs.try_p90_micros[rows].tolist(),
+        costs.expected_micros[rows].tolist(), strict=True,
     )  # fmt: skip
     if outlook.tried:  # in words and numbers as `judge_fit` says
         fits = [outlook.cell(cell).fit.probability for cell in cells.tolist()]
@@ -82,10 +84,10 @@ def _value(
     provision_s: float,
     forecast: Forecast,
     fit: float,
-    estimate: tuple[float, float, int, int, int],
+    estimate: tuple[float, float, float, int, int, int, int],
     verdict: Verdict,
 ) -> Judged:
-    use_p50_s, use_p90_s, p50_micros, p90_micros, expected_micros = estimate
+    use_p50_s, use_p90_s, done_s, p50_micros, p90_micros, try_p90_micros, expected_micros = estimate
     return Judged(
         offer=lot.offer,
         gpu_count=lot.gpu_count,
@@ -100,8 +102,10 @@ def _value(
         else Estimate(
             use_p50_s=use_p50_s,
             use_p90_s=use_p90_s,
+            done_s=done_s,
             p50_micros=p50_micros,
             p90_micros=p90_micros,
+            try_p90_micros=try_p90_micros,
             expected_micros=expected_micros,
         ),
         verdict=verdict,
@@ -160,7 +164,7 @@ def _stopped(outlook: Outlook, table: Table, row: int) -> Verdict | None:
     number = float(table.number[row])
     match code := HOPELESS_TO_NEAR[int(table.nearness[row])]:
         case Code.DEADLINE:
-            text = f"{number:.0f} s late at the asked probability"
+            text = late(number)
         case Code.BUDGET:
             number, text = number / 1_000_000, f"${format_usd(int(number))} over the budget at p90"
         case Code.QUOTA:
@@ -170,6 +174,8 @@ def _stopped(outlook: Outlook, table: Table, row: int) -> Verdict | None:
             number /= 1_000_000
         case Code.CAPACITY:
             text = _capacity(_lot(outlook, table, row), int(table.free[row]))
+        case Code.KEPT:
+            text = _kept(_lot(outlook, table, row), int(table.free[row]), int(table.left[row]))
         case _:
             return None
     return Verdict(code, number, text)
@@ -179,6 +185,18 @@ def _capacity(lot: Lot, free: int) -> str:
     if lot.gpu_count > lot.offer.capacity_gpus:
         return f"has {lot.offer.capacity_gpus} GPUs in all, {lot.gpu_count} are needed"
     return f"{free} of {lot.offer.capacity_gpus} GPUs are free now, {lot.gpu_count} are needed"
+
+
+def late(seconds: float) -> str:
+    """How a deadline is missed."""
+    if seconds > MAX_SECONDS:
+        return "no time can be promised with the asked probability"
+    return f"{seconds:.0f} s late at the asked probability"
+
+
+def _kept(lot: Lot, free: int, left: int) -> str:
+    of_all = f"{free} of {lot.offer.capacity_gpus} GPUs are free now"
+    return f"{of_all}, {free - left} of them kept for waiting jobs that come first, {lot.gpu_count} are needed"
 
 
 def _beaten(table: Table, row: int, winner: int, objective: Objective) -> Verdict:

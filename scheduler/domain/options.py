@@ -13,7 +13,7 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.table import Table
 from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code
 
-_ONLY_FOR_NOW = (NEARNESS[Code.CAPACITY], NEARNESS[Code.QUOTA], NEARNESS[Code.QUOTA_SPEND])
+_ONLY_FOR_NOW = [NEARNESS[code] for code in (Code.CAPACITY, Code.KEPT, Code.QUOTA, Code.QUOTA_SPEND)]
 
 
 class Option(NamedTuple):
@@ -43,7 +43,14 @@ def options_of(proposals: Proposals, table: Table, order: Ints) -> Options:
     _, firsts = np.unique(sale, return_index=True)
     rows = ranked[np.sort(firsts)]
     offers, costs = proposals.inventory.stock.offers, table.costs
-    columns = (table.tie, table.gpu_count, costs.expected_micros, costs.p90_micros, costs.use_p50_s, costs.use_p90_s)
+    columns = (
+        table.tie,
+        table.gpu_count,
+        costs.expected_micros,
+        costs.try_p90_micros,
+        costs.use_p50_s,
+        costs.use_p90_s,
+    )
     return Options(
         tuple(
             Option(offers[place].id, offers[place].gpu_type, *figures)

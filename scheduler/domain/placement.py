@@ -81,10 +81,11 @@ def find_best(
     *,
     now: datetime,
     tried: Sequence[Tried] = (),
+    room: Room = OPEN,
 ) -> Judged | None:
     """What `decide` would choose, without a word on all the others; None where it would choose nothing."""
     outlook = look_at(proposals, forecasts, spec.constraints, tried)
-    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0)
+    table = tabulate(proposals, outlook, spec, now=now, spent_micros=0, room=room)
     feasible = np.flatnonzero(table.nearness == FEASIBLE)
     if not len(feasible):
         return None
@@ -142,7 +143,7 @@ def _count_rejected(proposals: Proposals, table: Table, objective: Objective) ->
 
 
 def _naive(outlook: Outlook, table: Table, winner: int | None) -> Naive | None:
-    eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.free))
+    eligible = np.flatnonzero((outlook.holds_weights & outlook.timed)[table.cell] & (table.gpu_count <= table.left))
     eligible = eligible[eligible < table.own]  # a catalogue knows of no card that is held
     if not len(eligible):
         return None

@@ -18,6 +18,9 @@ ROUNDING_MICROS = 10_000
 """A cent per GPU-hour: at least two micro-dollars for the one second that the shortest use is billed, and a bill is
 rounded by half of one."""
 
+MOST_SHORT = 2**32 - 1
+"""GPUs that a lot can lack, as far as lots are told apart."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survivors:
@@ -43,7 +46,7 @@ def undercut(stock: Stock, places: Ints, short: Ints, ever: Flags, alone: Flags 
     """
     if not len(places):
         return all_of(places)
-    alike = stock.lot_terms[places] << 33 | np.clip(short, 0, 2**32 - 1) << 1 | ever
+    alike = stock.lot_terms[places] << 33 | np.clip(short, 0, MOST_SHORT) << 1 | ever
     if alone is not None:
         alike[alone] = -1 - np.flatnonzero(alone)
     order = np.argsort(alike, kind="stable")  # lots of the same terms stay in the order of price, then of seller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -31,12 +31,18 @@ class Headroom:
     """This month's, with what the running attempts may yet cost taken off."""
     most_micros: int | None = None
 
+    def holds(self, gpus: int, micros: int) -> bool:
+        """Whether so much is left."""
+        return (self.gpus is None or gpus <= self.gpus) and (self.micros is None or micros <= self.micros)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """What limits one job beside its own constraints and what is free."""
 
     kept: Mapping[UUID, Kept] = field(default_factory=dict)
+    ahead: Set[UUID] = frozenset()
+    """Offers whose free GPUs waiting jobs of higher standing could use now: this one has nothing of them."""
     headroom: Headroom = field(default_factory=Headroom)
     assigned: tuple[UUID, int] | None = None
     """The offer and GPU count that the assignment of all waiting jobs gave this one; it wins while it is feasible."""
@@ -51,15 +57,23 @@ OPEN = Room()
 """All that is free."""
 
 
-def kept_gpus(room: Room, offers: Sequence[Offer], place: Ints, use_p90_s: Floats) -> Ints:
-    """For each candidate the free GPUs of its offer (at `place`) that it may not use, because it would run too long."""
+def waited_for(room: Room, offers: Sequence[Offer]) -> Flags:
+    """Whether others come first on each offer."""
+    return np.array([offer.id in room.ahead for offer in offers], dtype=np.bool_)
+
+
+def left_of(free: Ints, room: Room, offers: Sequence[Offer], place: Ints, use_p90_s: Floats) -> Ints:
+    """For each candidate the free GPUs of its offer (at `place`) that it may use: none where others come first, and
+    not those that are kept for somebody who starts before it would have ended."""
+    if room.ahead:
+        free = np.where(waited_for(room, offers)[place], 0, free)
     if not room.kept:
-        return np.zeros(len(place), dtype=np.int64)
+        return free
     none = Kept(0, np.inf)
     kept = [room.kept.get(offer.id, none) for offer in offers]
     gpus = np.array([one.gpus for one in kept], dtype=np.int64)[place]
     starts = np.array([one.from_s for one in kept], dtype=np.float64)[place]
-    return np.where(use_p90_s > starts, gpus, 0)
+    return np.where(use_p90_s > starts, np.maximum(0, free - gpus), free)
 
 
 def over_quota(room: Room, gpu_count: Ints, p90_micros: Ints) -> tuple[Ints, Ints]:

@@ -21,6 +21,7 @@ from predictor.facts import datasets_dir, read_facts
 from predictor.workload import CustomWorkload, Workload
 from scheduler.domain.arrays import Floats
 from scheduler.domain.offers import Offer
+from scheduler.domain.quantiles import quantile
 
 COLUMNS = (
     "provider", "region", "instance_type", "monthly_share_from", "monthly_share_to", "as_of", "source",
@@ -64,7 +65,11 @@ class Hazards:
 
     def of(self, offer: Offer) -> Hazard:
         """What is published of the machine in its region, else the assumption for all."""
-        return self._published.get((offer.provider, offer.region, offer.instance_type), _ASSUMED)
+        return self.at(offer.provider, offer.region, offer.instance_type)
+
+    def at(self, provider: str, region: str, instance_type: str) -> Hazard:
+        """The same, told from the names alone."""
+        return self._published.get((provider, region, instance_type), _ASSUMED)
 
 
 _ASSUMED = Hazard(per_hour=-math.log1p(-ASSUMED_DAILY_SHARE) / 24, source="no published figures", assumed=True)
@@ -108,7 +113,7 @@ def slowdown(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float)
     return factor
 
 
-def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float) -> Floats:
+def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, probability: float | Floats) -> Floats:
     """Seconds that so much work does not exceed with this probability; `NEVER_S` where no time can be promised.
 
     The work is done in pieces from checkpoint to checkpoint (`every_s` may be infinite: one piece), each tried until
@@ -125,6 +130,36 @@ def at_most(run_s: Floats, restart_s: Floats, per_hour: Floats, every_s: float, 
         if (found != NEVER_S).all():
             break
     return found
+
+
+def within(
+    p10_s: Floats,
+    p50_s: Floats,
+    p90_s: Floats,
+    restart_s: Floats,
+    per_hour: Floats,
+    every_s: float,
+    probability: float | Floats,
+) -> Floats:
+    """Seconds that work of which three quantiles are known does not exceed with this probability, interruptions
+    included."""
+    # the work and its interruptions are drawn apart: both stay below if each does with the root of it
+    each = probability**0.5
+    longer = quantile(p10_s, p50_s, p90_s, each)
+    found = at_most(longer, restart_s, per_hour, every_s, each)
+    return np.where(per_hour > 0, found, quantile(p10_s, p50_s, p90_s, probability))
+
+
+def interrupted(
+    run_s: tuple[float, float, float], restart_s: float, per_hour: float, every_s: float
+) -> tuple[float, float, float] | None:
+    """p10, p50 and p90 of one job's work with its interruptions, as a decision reckons them: none at best, the expected
+    ones, and those that one job in ten exceeds. None where no time can be promised."""
+    p10, p50, p90 = (np.array([value]) for value in run_s)
+    restart, rate = np.array([restart_s]), np.array([per_hour])
+    likely = float((p50 * slowdown(p50, restart, rate, every_s))[0])
+    most = float(within(p10, p50, p90, restart, rate, every_s, 0.9)[0])
+    return None if most >= NEVER_S else (run_s[0], likely, max(likely, most))
 
 
 def spot_note(hazard: Hazard, workload: Workload) -> str:

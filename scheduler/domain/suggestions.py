@@ -12,6 +12,7 @@ from predictor.workload import InferenceWorkload, TrainingWorkload, Workload
 from predictor.workloads.spec import InferenceSpec, TrainingSpec
 from scheduler.domain.decision import Decision, Estimate, Judged, Placement
 from scheduler.domain.spec import JobSpec, Objective, Spot
+from scheduler.domain.spot import NEVER_S
 from scheduler.domain.stock import Kind
 
 MOST = 3
@@ -100,7 +101,10 @@ def worthwhile(
 def _suggestion(change: Change, chosen: Judged, base: tuple[int, float] | None, now: datetime) -> Suggestion | None:
     cost, time = _estimate(chosen)
     if change.field == "deadline":
-        change = _until(change, chosen, now)
+        assert chosen.estimate is not None  # noqa: S101 - what is chosen was reckoned
+        if chosen.estimate.done_s >= NEVER_S:
+            return None  # no deadline would do
+        change = _until(change, chosen.estimate.done_s, now)
     if base is None:
         return Suggestion(change=change, chosen=chosen, saving=None, longer=None)
     saving = 1 - cost / base[0] if base[0] else 0.0
@@ -118,10 +122,8 @@ def _rank(suggestion: Suggestion) -> tuple[int, str]:
     return _estimate(suggestion.chosen)[0], suggestion.change.text
 
 
-def _until(change: Change, chosen: Judged, now: datetime) -> Change:
-    """The deadline that the cheaper placement would meet nine times in ten, to the full hour."""
-    assert chosen.estimate is not None  # noqa: S101 - what is chosen was reckoned
-    needed = chosen.estimate.use_p90_s
+def _until(change: Change, needed: float, now: datetime) -> Change:
+    """The deadline that the cheaper placement would meet with the asked probability, to the full hour."""
     late = (now + timedelta(seconds=needed, hours=1)).astimezone(UTC)
     return Change(field=change.field, value=f"{late:%Y-%m-%dT%H:00Z}", spec=change.spec)
 

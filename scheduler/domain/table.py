@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from scheduler.domain.arrays import Flags, Floats, Ints
 from scheduler.domain.candidates import Proposals
-from scheduler.domain.cost import Costs, Runs, escalate, reckon
+from scheduler.domain.cost import Costs, Runs, escalate, over_all_attempts, reckon
 from scheduler.domain.money import usd_to_micros
 from scheduler.domain.outlook import Outlook
-from scheduler.domain.pruning import all_of, undercut
-from scheduler.domain.room import OPEN, Room, ever_within_quota, kept_gpus, over_quota
+from scheduler.domain.pruning import MOST_SHORT, all_of, undercut
+from scheduler.domain.quantiles import given_fit
+from scheduler.domain.room import OPEN, Room, ever_within_quota, left_of, over_quota, waited_for
 from scheduler.domain.sharing import Card, Sharing
-from scheduler.domain.spec import Constraints, JobSpec, Objective
-from scheduler.domain.spot import checkpoint_s
+from scheduler.domain.spec import JobSpec, Objective
+from scheduler.domain.spot import NEVER_S, checkpoint_s
 from scheduler.domain.stock import Inventory
 from scheduler.domain.verdicts import FEASIBLE, NEARNESS, Code, Verdict
 
@@ -49,8 +50,14 @@ class Table:
     cell: Ints
     """Place in `Outlook`."""
     costs: Costs
+    done_s: Floats
+    """From the order to the end, not exceeded with the probability that a deadline is asked to be met with; `NEVER_S`
+    later than any where it is not even as likely to fit."""
     gpu_count: Ints
     free: Ints
+    """GPUs of its offer that are free now."""
+    left: Ints
+    """What of them this job may have; the others are kept for waiting jobs."""
     provision_s: Floats
     """Until its machine can take work; less than the offer says where one is warm."""
     micros_per_hour: Ints
@@ -95,12 +102,23 @@ class _Terms(NamedTuple):
     paid_s: Ints | None
 
 
-class Shortages(NamedTuple):
-    """What each candidate lacks now; zero or less where it lacks nothing."""
+@dataclass(frozen=True, slots=True)
+class _Reasons:
+    """The first reason against each candidate, looked for in the order of nearness, and its number."""
 
-    gpus: Ints
-    quota_gpus: Ints
-    quota_micros: Ints
+    near: Ints
+    number: Floats
+
+    @property
+    def silent(self) -> Flags:
+        """Where nothing was found yet."""
+        return np.asarray(self.near == FEASIBLE)
+
+    def stop(self, code: Code, over: Floats | Ints) -> None:
+        """Find this against those over nothing."""
+        hit = self.silent & (over > 0)
+        self.near[hit] = NEARNESS[code]
+        self.number[hit] = over[hit]
 
 
 def tabulate(
@@ -126,9 +144,12 @@ def tabulate(
     concerns = room.concerns | proposals.inventory.warm.keys()
     apart = np.array([offer.id in concerns for offer in stock.offers], dtype=np.bool_) if concerns else None
     alone = None if apart is None else apart[stock.lot_offer[proposals.places]]
-    left = all_of(proposals.places) if every else undercut(stock, proposals.places, count - free, ever, alone)
-    place, group = proposals.places[left.at], proposals.groups[left.at]
-    free, count, ever = free[left.at], count[left.at], ever[left.at]
+    lacks = count - free
+    if room.ahead:  # what is kept lacks more than what is taken: neither speaks for the other
+        lacks[(lacks <= 0) & waited_for(room, stock.offers)[stock.lot_offer[proposals.places]]] = MOST_SHORT
+    seen = all_of(proposals.places) if every else undercut(stock, proposals.places, lacks, ever, alone)
+    place, group = proposals.places[seen.at], proposals.groups[seen.at]
+    free, count, ever = free[seen.at], count[seen.at], ever[seen.at]
     sizes = np.diff(outlook.first)[group]
     row = np.repeat(np.arange(len(place)), sizes)
     layout_place = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -153,22 +174,28 @@ def tabulate(
         egress_micros=_egress(stock.egress[offer], spec.output_gib)[row] if spec.output_gib else None,
     )
     costs = reckon(runs)
-    free_to_it = free[row] - kept_gpus(room, stock.offers, offer[row], costs.use_p90_s)
-    short = Shortages(count[row] - free_to_it, *over_quota(room, count[row], costs.p90_micros))
-    near, number = _judge(outlook, cell, runs, costs, constraints, now, spent_micros, short)
-    costs = escalate(
-        costs,
-        runs.oom_probability,
-        headroom=outlook.headroom[cell],
-        roomy_from=outlook.roomy_from[cell],
-        possible=near == FEASIBLE,
-        crash_micros=usd_to_micros(constraints.out_of_memory_usd),
-    )
+    done_s = _done_s(runs, outlook.fit[cell], constraints.min_deadline_probability)
+    left = left_of(free[row], room, stock.offers, offer[row], costs.use_p90_s)
+    later = ever[row] & ever_within_quota(room, count[row], costs.try_p90_micros)
+    reasons = _Reasons(outlook.near[cell], outlook.number[cell])
+    if constraints.deadline is not None:
+        reasons.stop(Code.DEADLINE, done_s - (constraints.deadline - now).total_seconds())
+    roomier = {"headroom": outlook.headroom[cell], "roomy_from": outlook.roomy_from[cell]}
+    # whether it is free now says little of when the first try will have crashed
+    costs = over_all_attempts(costs, **roomier, possible=reasons.silent & later)
+    if constraints.max_cost_usd is not None:
+        reasons.stop(Code.BUDGET, costs.p90_micros + spent_micros - usd_to_micros(constraints.max_cost_usd))
+    quota_gpus, quota_micros = over_quota(room, count[row], costs.try_p90_micros)
+    reasons.stop(Code.QUOTA_SPEND, quota_micros)
+    reasons.stop(Code.QUOTA, quota_gpus)
+    reasons.stop(Code.CAPACITY, count[row] - free[row])
+    reasons.stop(Code.KEPT, count[row] - left)
+    crash_micros = usd_to_micros(constraints.out_of_memory_usd)
+    costs = escalate(costs, runs.oom_probability, **roomier, possible=reasons.silent, crash_micros=crash_micros)
     return Table(
-        lot=place[row], stands_for=left.stands_for[row], cell=cell, costs=costs, gpu_count=count[row], free=free_to_it,
-        provision_s=runs.provision_s, micros_per_hour=per_hour[row], tie=offer[row], spot=(hazard > 0)[row],
-        layout_place=layout_place, nearness=near, number=number,
-        later=ever[row] & ever_within_quota(room, count[row], costs.p90_micros),
+        lot=place[row], stands_for=seen.stands_for[row], cell=cell, costs=costs, done_s=done_s, gpu_count=count[row],
+        free=free[row], left=left, provision_s=runs.provision_s, micros_per_hour=per_hour[row], tie=offer[row],
+        spot=(hazard > 0)[row], layout_place=layout_place, nearness=reasons.near, number=reasons.number, later=later,
     )  # fmt: skip
 
 
@@ -192,31 +219,6 @@ def _egress(micros_per_gib: Ints, gib: float) -> Ints:
     return np.asarray(np.rint(micros_per_gib * gib), dtype=np.int64)
 
 
-def _judge(
-    outlook: Outlook,
-    cell: Ints,
-    runs: Runs,
-    costs: Costs,
-    constraints: Constraints,
-    now: datetime,
-    spent_micros: int,
-    short: Shortages,
-) -> tuple[Ints, Floats]:
-    """The first reason against each candidate, in the order of nearness, and its number."""
-    near, number = outlook.near[cell], outlook.number[cell]
-
-    def stop(code: Code, over: Floats | Ints) -> None:
-        hit = (near == FEASIBLE) & (over > 0)
-        near[hit] = NEARNESS[code]
-        number[hit] = over[hit]
-
-    if constraints.deadline is not None:
-        run = runs.run_within(constraints.min_deadline_probability)
-        available = (constraints.deadline - now).total_seconds()
-        stop(Code.DEADLINE, runs.provision_s + runs.startup_s + run - available)
-    if constraints.max_cost_usd is not None:
-        stop(Code.BUDGET, costs.p90_micros + spent_micros - usd_to_micros(constraints.max_cost_usd))
-    stop(Code.QUOTA_SPEND, short.quota_micros)
-    stop(Code.QUOTA, short.quota_gpus)
-    stop(Code.CAPACITY, short.gpus)
-    return near, number
+def _done_s(runs: Runs, fit: Floats, probability: float) -> Floats:
+    within_s = runs.provision_s + runs.startup_s + runs.run_within(given_fit(probability, fit))
+    return np.where(fit < probability, NEVER_S, within_s)

@@ -39,6 +39,7 @@ class Code(StrEnum):
     QUOTA = "quota"
     QUOTA_SPEND = "quota_spend"
     CAPACITY = "capacity"
+    KEPT = "kept"
     # feasible, but another is better
     DEARER = "dearer"
     SLOWER = "slower"
@@ -56,6 +57,7 @@ NUMBER_MEANS: dict[Code, str] = {
     Code.QUOTA: "GPUs above what is left of the tenant's quota",
     Code.QUOTA_SPEND: "dollars at p90 above what is left of the tenant's quota of this month",
     Code.CAPACITY: "GPUs short now",
+    Code.KEPT: "GPUs short beside those that are kept for waiting jobs",
     Code.DEARER: "per cent above the chosen one's expected cost",
     Code.SLOWER: "per cent above the chosen one's time",
     Code.YIELDED: "per cent below the chosen one, by the job's own objective",
@@ -88,6 +90,7 @@ HOPELESS_TO_NEAR: tuple[Code, ...] = (
     Code.QUOTA_SPEND,
     Code.QUOTA,
     Code.CAPACITY,
+    Code.KEPT,
     Code.DOMINATED,
     Code.SLOWER,
     Code.DEARER,

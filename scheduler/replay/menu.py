@@ -19,7 +19,7 @@ from scheduler.domain.candidates import Proposals
 from scheduler.domain.fit import Tried
 from scheduler.domain.foresight import foresee
 from scheduler.domain.outlook import Outlook, look_at
-from scheduler.domain.quantiles import LEVELS, quantile
+from scheduler.domain.quantiles import LEVELS, given_fit, quantile
 from scheduler.domain.spec import Constraints
 from scheduler.domain.verdicts import NEARNESS, Code
 from scheduler.replay.market import Market
@@ -137,7 +137,8 @@ class Judged:
     p50_s: Floats
     p90_s: Floats
     asked_s: Floats
-    """The quantile that a deadline is compared with."""
+    """The quantile that a deadline is compared with: it fits and is done by then as often as is asked; infinite where
+    it does not even fit so often."""
     oom_probability: Floats
     """Below 1, by less than a decision tells apart: what is sure to fail still has a price."""
     by_headroom: Rows
@@ -156,7 +157,7 @@ def judge(menu: Menu) -> Judged:
 def judge_rows(menu: Menu, rows: Rows) -> Judged:
     """Exactly these rows, as columns."""
     p10, p50, p90 = menu.p10_s[rows], menu.p50_s[rows], menu.p90_s[rows]
-    headroom = menu.headroom[rows]
+    headroom, fit, asked = menu.headroom[rows], menu.fit[rows], Constraints().min_deadline_probability
     order = np.argsort(headroom, kind="stable")
     return Judged(
         rows=rows,
@@ -167,7 +168,7 @@ def judge_rows(menu: Menu, rows: Rows) -> Judged:
         levels_s=np.stack([quantile(p10, p50, p90, level) for level in LEVELS]),
         p50_s=p50,
         p90_s=p90,
-        asked_s=quantile(p10, p50, p90, Constraints().min_deadline_probability),
+        asked_s=np.where(fit < asked, np.inf, quantile(p10, p50, p90, given_fit(asked, fit))),
         oom_probability=np.minimum(1.0 - menu.fit[rows], 1.0 - 1e-6),
         by_headroom=order,
         roomy_at=np.searchsorted(headroom[order], menu.roomy_from[rows]),

@@ -15,7 +15,6 @@ from uuid import UUID
 from scheduler.dispatch import LAUNCH, QUEUE_OF
 from scheduler.domain.backfill import Reservation
 from scheduler.domain.decision import Decision, Judged, Placement, Refusal
-from scheduler.domain.fair_share import headroom
 from scheduler.domain.fit import Tried
 from scheduler.domain.placement import decide
 from scheduler.domain.room import OPEN, Headroom, Room
@@ -26,10 +25,10 @@ from scheduler.services.ending import announce
 from scheduler.services.memory import Decided
 from scheduler.services.outlook import Prospect, with_cards_of_now
 from scheduler.services.seats import CardGone, open_card, opens_card, take_seat
-from scheduler.services.standing import Newcomer, in_the_way, left_by_others
+from scheduler.services.standing import Newcomer, in_the_way, left_by_others, quota_left
 from scheduler.services.waiting_on import entry_of, reconsidered_at
-from scheduler.storage import attempts, decisions, events, jobs, outbox, queue, reservations, tenants
-from scheduler.storage.engine import Engine, Session, retried, transaction
+from scheduler.storage import attempts, decisions, events, jobs, outbox, queue, reservations
+from scheduler.storage.engine import Engine, Session, reading, retried, transaction
 from scheduler.storage.ids import new_id
 from scheduler.storage.views import DecisionView, JobView
 
@@ -100,7 +99,7 @@ def place(
     if turn is not None:  # what was placed before it in the round may be joined
         prospect = _look_again(engine, prospect, now)
     if turn is not None and turn.waits:
-        taken = {offer.id for offer in prospect.proposals.inventory.stock.offers}
+        room = replace(room, ahead=frozenset(prospect.proposals.inventory.stock.place_of))
     while True:
         if first is None:
             decision = decide(
@@ -125,9 +124,9 @@ def place(
             looks += 1
             prospect = _look_again(engine, prospect, now, any_more=looks < MOST_LOOKS)
         except _OthersFirst as others:
-            blocked, kept = left_by_others(engine, others.newcomer, prospect.proposals.inventory, now=now)
-            taken |= {others.offer_id, *blocked}
-            room = replace(room, kept={**room.kept, **kept})
+            room = replace(room, ahead=room.ahead | {others.offer_id})
+            with reading(engine) as session:
+                room = left_by_others(session, others.newcomer, prospect.proposals.inventory, room, now=now)
 
 
 @retried
@@ -211,7 +210,7 @@ def _reserve(
     # what others wait for is locked last and held for a few statements; if it has gone, all of this is undone.
     # Job, attempt, tenant, card, offer is the order everywhere
     gpus = chosen.gpu_count if sharing is None else 0
-    _keep_quota(session, job, gpus, estimate.p90_micros, now)
+    _keep_quota(session, job, gpus, estimate.try_p90_micros, now)
     newcomer = Newcomer(
         job_id=job.id, tenant_id=job.tenant_id, priority=job.priority, use_p90_s=estimate.use_p90_s,
         beside=frozenset() if turn is None else turn.beside, use={} if turn is None else turn.use,
@@ -226,7 +225,7 @@ def _reserve(
             raise _OthersFirst(offer.id, newcomer)
     reservations.open_for(
         session, attempt_id=attempt_id, tenant_id=job.tenant_id, offer_id=offer.id, gpu_count=gpus,
-        committed_micros=estimate.p90_micros, now=now,
+        committed_micros=estimate.try_p90_micros, now=now,
     )  # fmt: skip
     return moved
 
@@ -243,10 +242,6 @@ def _terms(chosen: Judged) -> dict[str, Any]:
 
 
 def _keep_quota(session: Session, job: JobView, gpus: int, micros: int, now: datetime) -> None:
-    limits = tenants.lock_limits(session, job.tenant_id)
-    if limits is None:
-        return
-    held, month = tenants.use_of(session, job.tenant_id, now, spent=limits.max_micros_per_month is not None)
-    left = headroom(limits.max_gpus, limits.max_micros_per_month, gpus=held, month_micros=month)
-    if (left.gpus is not None and gpus > left.gpus) or (left.micros is not None and micros > left.micros):
+    left = quota_left(session, job.tenant_id, now, lock=True)
+    if not left.holds(gpus, micros):
         raise _QuotaGone(left)

@@ -136,7 +136,7 @@ def _make(engine: Engine, memory: Memory, draft: Draft, chosen: Judged, own: dic
         offer=chosen.offer,
         micros_per_gpu_hour=chosen.micros_per_gpu_hour,
         forecast=chosen.forecast.to_json(),
-        committed_micros=chosen.estimate.p90_micros,
+        committed_micros=chosen.estimate.try_p90_micros,
         opens_card=draft.shares and opens_card(spec, chosen),
     )
     return _Made(draft=draft, row=row, chosen=chosen, shelf=shelf)

@@ -12,8 +12,10 @@ from scheduler.domain.fallback import Fallback, after_out_of_memory
 from scheduler.domain.offers import Offer
 from scheduler.domain.pareto import find_pareto
 from scheduler.domain.placement import decide
+from scheduler.domain.room import OPEN
 from scheduler.domain.spec import JobSpec
 from scheduler.domain.suggestions import Suggestion
+from scheduler.services.as_submitted import Foreseen, decide_as_submitted
 from scheduler.services.describe import describe, describe_candidate
 from scheduler.services.knowledge import Knowledge
 from scheduler.services.models import shipped_manifest, trained_on
@@ -46,30 +48,42 @@ def plan(
     now: datetime,
     prices_of: date | int | None = None,
 ) -> Plan:
-    """Decide as a submission would, now; or at the prices of a day or of a version of the inventory."""
+    """Decide as a submission would, now; or at the prices of a day or of a version of the inventory, where neither
+    quotas nor who waits are asked."""
     if prices_of is None:
         prospect = look_ahead(engine, knowledge, spec, tenant_id, now=now)
+        foreseen = decide_as_submitted(engine, spec, prospect, tenant_id=tenant_id, now=now)
     else:
         prospect = look_back(engine, knowledge, spec, tenant_id, prices_of, now=now)
-    return _plan(knowledge, spec, prospect, now, trained_on(engine, prospect.model_version))
+        foreseen = _alone(spec, prospect, now)
+    return _plan(knowledge, spec, foreseen, now, trained_on(engine, prospect.model_version))
 
 
 def plan_on(inventory: Sequence[Offer], knowledge: Knowledge, spec: JobSpec, *, now: datetime) -> Plan:
     """Decide with the shipped predictor on an inventory that is at hand: for those who have no server yet."""
-    return _plan(knowledge, spec, look_at_offers(knowledge, spec, inventory), now, shipped_manifest().observations)
+    foreseen = _alone(spec, look_at_offers(knowledge, spec, inventory), now)
+    return _plan(knowledge, spec, foreseen, now, shipped_manifest().observations)
 
 
-def _plan(knowledge: Knowledge, spec: JobSpec, prospect: Prospect, now: datetime, observations: int | None) -> Plan:
+def _alone(spec: JobSpec, prospect: Prospect, now: datetime) -> Foreseen:
+    """Decide for nobody: no quota, nobody ahead."""
+    decision = decide(spec, prospect.proposals, prospect.forecasts, now=now)
+    return Foreseen(decision=decision, prospect=prospect, room=OPEN)
+
+
+def _plan(knowledge: Knowledge, spec: JobSpec, foreseen: Foreseen, now: datetime, observations: int | None) -> Plan:
+    decision, prospect, room = foreseen.decision, foreseen.prospect, foreseen.room
     proposals, forecasts = prospect.proposals, prospect.forecasts
-    decision = decide(spec, proposals, forecasts, now=now)
     fallback = (
-        after_out_of_memory(spec, proposals, forecasts, decision, now=now) if isinstance(decision, Placement) else None
+        after_out_of_memory(spec, proposals, forecasts, decision, now=now, room=room)
+        if isinstance(decision, Placement)
+        else None
     )
-    front = find_pareto(spec, proposals, forecasts, now=now)
+    front = find_pareto(spec, proposals, forecasts, now=now, room=room)
     return Plan(
         decision=describe(decision, spec, prospect, now),
         fallback=fallback,
         pareto=tuple(describe_candidate(rank, judged, proposals, spec) for rank, judged in enumerate(front, start=1)),
-        suggestions=suggest(knowledge, spec, prospect, decision, now=now),
+        suggestions=suggest(knowledge, spec, prospect, decision, now=now, room=room),
         trained_on=observations,
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from scheduler.domain.backfill import Release, Reservation, Shelf, may_start
+from scheduler.domain.fair_share import headroom
 from scheduler.domain.offers import Offer
 from scheduler.domain.options import Option
 from scheduler.domain.remaining import Remaining, remaining
-from scheduler.domain.room import Kept
+from scheduler.domain.room import Headroom, Kept, Room
 from scheduler.domain.sharing import SWITCHING
+from scheduler.domain.spot import CHECKPOINT_S, interrupted, load_hazards
 from scheduler.domain.stock import Inventory
 from scheduler.storage import queue, tenants
-from scheduler.storage.engine import Engine, Session, reading
+from scheduler.storage.engine import Session
 from scheduler.storage.queue import Ahead, RunningRow, WaitingRow
 
 
@@ -52,9 +55,9 @@ def in_the_way(session: Session, newcomer: Newcomer, offer: Offer, gpu_count: in
     )
     if not held:
         return bool(others)
-    shelf = Shelf(free, [
-        Release(back.rest.p90_s, back.gpus) for back in coming_back(queue.running(session, [offer.id]), now)
-    ])  # fmt: skip
+    # it may have been written down already, but `free` is from before it took any
+    running = queue.running(session, [offer.id], but=newcomer.job_id)
+    shelf = Shelf(free, [Release(back.rest.p90_s, back.gpus) for back in coming_back(running, now)])
     mine = Option(offer.id, offer.gpu_type, gpu_count, 0, 0, newcomer.use_p90_s, newcomer.use_p90_s)
     if not all(may_start(mine, shelf, reservation) for reservation in held):
         return True
@@ -77,25 +80,33 @@ def _could_start(row: WaitingRow, offer: Offer, shelf: Shelf, held: Sequence[Res
     return not known or any(all(may_start(option, shelf, one) for one in others) for option in known)
 
 
-def left_by_others(
-    engine: Engine, newcomer: Newcomer, inventory: Inventory, *, now: datetime
-) -> tuple[set[UUID], dict[UUID, Kept]]:
-    """Offers that somebody ahead could use now, and what reserved starts leave of others until they come."""
-    with reading(engine) as session:
-        ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
-        fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
-        held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
+def left_by_others(session: Session, newcomer: Newcomer, inventory: Inventory, room: Room, *, now: datetime) -> Room:
+    """The room without the offers that somebody ahead could use now, nor what of others is kept for reserved starts."""
+    ahead = _ahead(session, newcomer, queue.rivals_of(session, newcomer.priority), now)
+    fewest = queue.fewest_wanted(session, ahead, but=newcomer.beside)
+    held = [row for row in queue.reserved_starts(session, ahead) if row.job_id not in newcomer.beside]
+    offers, free = inventory.stock.offers, inventory.free().tolist()
     blocked = {
         offer.id
-        for offer, gpus in zip(inventory.stock.offers, inventory.free().tolist(), strict=True)
+        for offer, gpus in zip(offers, free, strict=True)
         if any(fewest.get(name, gpus + 1) <= gpus for name in (str(offer.id), offer.gpu_type))
     }
+    gpus_of = {offer.id: gpus for offer, gpus in zip(offers, free, strict=True)}
     kept = {
-        row.reserved_offer_id: Kept(2**31, (row.reserved_start_at - now).total_seconds())
+        row.reserved_offer_id: Kept(gpus_of[row.reserved_offer_id], (row.reserved_start_at - now).total_seconds())
         for row in held
-        if row.reserved_offer_id is not None and row.reserved_start_at is not None
+        if row.reserved_offer_id in gpus_of and row.reserved_start_at is not None
     }
-    return blocked, kept
+    return replace(room, ahead=room.ahead | blocked, kept={**room.kept, **kept})
+
+
+def quota_left(session: Session, tenant_id: UUID, now: datetime, *, lock: bool = False) -> Headroom:
+    """What is left of a tenant's quotas; where it has some and they are locked, nobody else takes of them meanwhile."""
+    limits = tenants.limits_of(session, tenant_id, lock=lock)
+    if limits is None:
+        return Headroom()
+    held, month = tenants.use_of(session, tenant_id, now, spent=limits.max_micros_per_month is not None)
+    return headroom(limits.max_gpus, limits.max_micros_per_month, gpus=held, month_micros=month)
 
 
 def _ahead(session: Session, newcomer: Newcomer, rivals: Mapping[UUID, bool], now: datetime) -> Ahead:
@@ -153,12 +164,17 @@ def coming_back(rows: Sequence[RunningRow], now: datetime) -> list[Back]:
 
 
 def rest_of(row: RunningRow, now: datetime, *, pace: float = 1.0) -> Remaining | None:
-    """How much longer something holds its GPUs, if it goes on alone; None where that was never known.
+    """How much longer something holds its GPUs, if it goes on alone; None where nobody can say.
 
-    `pace` is how much of them it has had so far.
+    `pace` is how much of them it has had so far. What is interrupted comes back: it is older than most who wait.
     """
-    if row.runtime_s is None:
+    run_s = row.runtime_s
+    if run_s is not None and row.spot:
+        per_hour = row.machines * load_hazards().at(*row.sold_as).per_hour
+        every_s = CHECKPOINT_S if row.resumes else math.inf
+        run_s = interrupted(run_s, row.provision_s + row.startup_s, per_hour, every_s)
+    if run_s is None:
         return None
     before = row.startup_s + (0.0 if row.begun else row.provision_s)
-    p10, p50, p90 = (before + run for run in row.runtime_s)
+    p10, p50, p90 = (before + run for run in run_s)
     return remaining(p10, p50, p90, pace * max(0.0, (now - row.since).total_seconds()))

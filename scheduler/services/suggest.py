@@ -14,6 +14,7 @@ from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.decision import Decision
 from scheduler.domain.foresight import foresee
 from scheduler.domain.placement import find_best
+from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import JobSpec, demands_of
 from scheduler.domain.suggestions import Change, Suggestion, changes, within_reach, worthwhile
 from scheduler.services.knowledge import Knowledge
@@ -21,7 +22,7 @@ from scheduler.services.outlook import Prospect
 
 
 def suggest(
-    knowledge: Knowledge, spec: JobSpec, prospect: Prospect, decision: Decision, *, now: datetime
+    knowledge: Knowledge, spec: JobSpec, prospect: Prospect, decision: Decision, *, now: datetime, room: Room = OPEN
 ) -> tuple[Suggestion, ...]:
     """The few changes of the job that would save most. What is not forecast yet is forecast in one call for all."""
     kinds = within_reach(decision, spec.objective)
@@ -39,7 +40,7 @@ def suggest(
         tried.append((change, proposals))
     forecasts = _forecasts(knowledge, prospect, [proposals for _, proposals in tried])
     made = [
-        (change, find_best(change.spec, proposals, foresee(proposals.board, answers), now=now))
+        (change, find_best(change.spec, proposals, foresee(proposals.board, answers), now=now, room=room))
         for (change, proposals), answers in zip(tried, forecasts, strict=True)
     ]
     return worthwhile(made, decision, now)

@@ -98,7 +98,7 @@ class Weighing:
             # it follows from what `find_options` came through with already
             self._waits[key] = decide(
                 entry.spec, entry.prospect.proposals, entry.prospect.forecasts, now=self.now,
-                taken={offer.id for offer in inventory.stock.offers}, room=room,
+                room=replace(room, ahead=frozenset(inventory.stock.place_of)),
             )  # fmt: skip
         decision = self._waits[key]
         return decision if isinstance(decision, Wait) else None

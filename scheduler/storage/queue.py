@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, delete, exists, func, select
+from sqlalchemy import BigInteger, case, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from scheduler.domain.options import Option
 from scheduler.domain.states import AttemptState, JobState
 from scheduler.storage.base import core
 from scheduler.storage.engine import Session
-from scheduler.storage.tables import Attempt, Job, Reservation, Waits
+from scheduler.storage.tables import Attempt, Job, Offer, Reservation, Waits
 
 MOST_OFFERS = 64
 """A job that could use more offers than this is remembered by their GPU types: to be asked at every placement."""
@@ -68,6 +68,12 @@ class RunningRow:
     """p10, p50 and p90; None where it was never known."""
     card_id: UUID | None = None
     """The card that it may be on with others, one of whom holds the GPU."""
+    spot: bool = False
+    sold_as: tuple[str, str, str] = ("", "", "")
+    """Provider, region and instance type, by which interruptions are published."""
+    machines: int = 1
+    resumes: bool = True
+    """Whether what was interrupted goes on from a checkpoint."""
 
 
 def wants_of(options: Sequence[Option]) -> dict[str, int]:
@@ -195,23 +201,30 @@ def kept_options(options: Sequence[Option]) -> list[list[Any]]:
     return [[str(option.offer_id), *option[1:]] for option in options[:KEPT_OPTIONS]]
 
 
-def running(session: Session, offer_ids: Sequence[UUID] | None = None) -> list[RunningRow]:
-    """What holds GPUs, of some offers or of all."""
+def running(session: Session, offer_ids: Sequence[UUID] | None = None, *, but: UUID | None = None) -> list[RunningRow]:
+    """What holds GPUs, of some offers or of all, without one job's own attempts."""
     began = func.coalesce(Attempt.running_at, Attempt.started_at, Attempt.claimed_at, Attempt.reserved_at)
     query = (
         select(Reservation.offer_id, Reservation.gpu_count, began.label("since"), Attempt.state, Attempt.provision_s,
                Attempt.forecast["startup_s"].label("startup_s"), Attempt.forecast["runtime_s"].label("runtime_s"),
-               Attempt.card_id)
+               Attempt.card_id, Attempt.spot, Offer.provider, Offer.region, Offer.instance_type, Offer.node_gpus,
+               case((Attempt.spot, Job.spec["workload"]["type"].astext)).label("workload"))
         .join(Attempt, Attempt.id == Reservation.attempt_id)
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Offer, Offer.id == Reservation.offer_id)
         .where(Reservation.released_at.is_(None))
     )  # fmt: skip
     if offer_ids is not None:
         query = query.where(Reservation.offer_id.in_(offer_ids))
+    if but is not None:
+        query = query.where(Attempt.job_id != but)
     return [
         RunningRow(
             offer_id=row["offer_id"], gpu_count=row["gpu_count"], since=row["since"],
             begun=row["state"] == AttemptState.RUNNING, provision_s=row["provision_s"],
             startup_s=float(row["startup_s"] or 0.0), runtime_s=_spread(row["runtime_s"]), card_id=row["card_id"],
+            spot=row["spot"], sold_as=(row["provider"], row["region"], row["instance_type"]),
+            machines=-(-row["gpu_count"] // row["node_gpus"]), resumes=row["workload"] != "custom",
         )
         for row in session.execute(query).mappings()
     ]  # fmt: skip

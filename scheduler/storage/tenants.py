@@ -67,18 +67,15 @@ class Limits:
     max_micros_per_month: int | None
 
 
-def lock_limits(session: Session, tenant_id: UUID) -> Limits | None:
+def limits_of(session: Session, tenant_id: UUID, *, lock: bool) -> Limits | None:
     """The quotas of a tenant; None, and nothing is locked, where it has none.
 
     One that has a quota places one job after another: its row is held until the transaction ends, between the job's
     and the offer's. Only so can two placers not use the same last GPU of a quota.
     """
     limited = Tenant.max_gpus.is_not(None) | Tenant.max_micros_per_month.is_not(None)
-    row = session.execute(
-        select(Tenant.max_gpus, Tenant.max_micros_per_month)
-        .where(Tenant.id == tenant_id, limited)
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    query = select(Tenant.max_gpus, Tenant.max_micros_per_month).where(Tenant.id == tenant_id, limited)
+    row = session.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
     return None if row is None else Limits(*row)
 
 

@@ -1,7 +1,8 @@
 """A second opinion on placements: one candidate at a time, in plain numbers, knowing nothing of columns or pruning.
 
-It shares with the domain the values (offers, specs, forecasts), the exact rules of money, and the scalar judgement of
-memory; enumeration, constraints, spot, escalation and ranking are written again.
+It shares with the domain the values (offers, specs, forecasts, rooms), the exact rules of money, and the scalar
+judgement of memory; enumeration, constraints, spot, deadlines, budgets, quotas, escalation and ranking are written
+again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scheduler.domain.money import billed_seconds, cost_micros, usd_to_micros
 from scheduler.domain.offers import Offer
 from scheduler.domain.precision import unsupported
 from scheduler.domain.quantiles import LEVELS, Z90, Z95
+from scheduler.domain.room import OPEN, Room
 from scheduler.domain.spec import Constraints, JobSpec, Objective, Spot
 from scheduler.domain.spot import CHECKPOINT_S, MOST_INTERRUPTIONS, NEVER_S, load_hazards
 from scheduler.domain.stock import Warm
@@ -115,6 +117,36 @@ class Option:
         """Seconds from the order to the end that are exceeded one time in ten, interruptions included."""
         return max(self.done_within(0.9), self.use(self.run(0.5)))
 
+    def fits_and_done_within(self, probability: float) -> float:
+        """Seconds within which it has both fitted and ended with this probability."""
+        fit = self.fit.probability
+        return math.inf if fit < probability else self.done_within(min(probability / fit, 1 - 1e-9))
+
+    @property
+    def p90_try(self) -> int:
+        """Micro-dollars that nine in ten tries stay below that do not run out of memory."""
+        return self.whole(self.p90_use)
+
+    def p90(self, tries: Sequence[tuple[float, int]], asked: float) -> int:
+        """Micro-dollars that nine in ten jobs stay below, all attempts together; `tries` are headroom and `p90_try` of
+        all that could be tried after a crash."""
+        wasted_too = max(self.p90_try, self.wasted + self.second(self.p90_try, tries, asked))
+        if self.fit.probability < 0.9:
+            return wasted_too
+        without_crash = max(self.fits_and_done_within(0.9), self.use(self.run(0.5)))
+        return min(wasted_too, self.whole(without_crash))
+
+    @property
+    def wasted(self) -> int:
+        """Micro-dollars for a try that runs out of memory."""
+        return self.bill(self.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
+
+    def second(self, own: int, tries: Sequence[tuple[float, int]], asked: float) -> int:
+        """What a second try costs: the cheapest that is roomy enough, or twice as many GPUs here."""
+        enough = self.roomy_from(asked)
+        twice = NO_ESCALATION * (own - self.leaves) + self.leaves
+        return min([twice, *(other for headroom, other in tries if headroom >= enough)])
+
     @property
     def mean(self) -> int:
         """Mean bill if it does not run out of memory."""
@@ -139,16 +171,9 @@ class Option:
 
     def expected(self, tries: Sequence[tuple[float, int]], asked: float, crash: int) -> int:
         """What it is expected to cost until the job is done; `tries` are headroom and mean of all that would do."""
-        enough, mean = self.roomy_from(asked), self.mean
-        second = min(
-            [
-                NO_ESCALATION * (mean - self.leaves) + self.leaves,
-                *(other for headroom, other in tries if headroom >= enough),
-            ]
-        )
-        chance = round((1.0 - self.fit.probability) * PPM)
-        wasted = self.bill(self.provision_s + self.forecast.startup_s + OOM_SHARE * self.run(0.5))
-        return (mean * (PPM - chance) + (wasted + second + crash) * chance) // PPM
+        mean, chance = self.mean, round((1.0 - self.fit.probability) * PPM)
+        second = self.second(mean, tries, asked)
+        return (mean * (PPM - chance) + (self.wasted + second + crash) * chance) // PPM
 
 
 @dataclass(frozen=True)
@@ -171,16 +196,23 @@ def best_of(
     tried: Sequence[Tried] = (),
     spent_micros: int = 0,
     warm: Mapping[UUID, Warm] | None = None,
+    room: Room = OPEN,
 ) -> Best | None:
     """The best option by the job's objective; None where none will do."""
-    feasible = [
+    asked = spec.constraints.min_fit_probability
+    able = [
         option
         for option in options(spec, workload, offers, gpus, oracle, tried, warm or {})
-        if _will_do(option, spec.constraints, now, spent_micros)
+        if _is_able(option, spec.constraints, now)
+    ]
+    later = [(option.headroom, option.p90_try) for option in able if _could_be_had(option, room)]
+    feasible = [
+        option
+        for option in able
+        if _is_affordable(option, spec.constraints, spent_micros, option.p90(later, asked)) and _is_free(option, room)
     ]
     if not feasible:
         return None
-    asked = spec.constraints.min_fit_probability
     tries = sorted({(option.headroom, option.mean) for option in feasible})
     crash = usd_to_micros(spec.constraints.out_of_memory_usd)
     priced = tuple((option, option.expected(tries, asked, crash)) for option in feasible)
@@ -194,7 +226,8 @@ def best_of(
         seller = (offer.provider, offer.region, offer.instance_type, offer.id)
         return (*first, option.count, *seller, option.spot, option.place)
 
-    winner, cost = min(priced, key=rank)
+    assigned = [one for one in priced if (one[0].offer.id, one[0].count) == room.assigned]
+    winner, cost = min(assigned or priced, key=rank)
     return Best(winner, cost, priced)
 
 
@@ -256,9 +289,14 @@ def _allowed(asked: Constraints, workload: Workload, offer: Offer, names: set[st
         return False
     if CPU in names and not isinstance(workload, CustomWorkload):
         return False
-    if asked.jurisdictions and satisfies(offer.country, asked.jurisdictions, offer.jurisdiction) is not True:
+    if asked.tenancy == "dedicated" and offer.tenancy != "dedicated":
         return False
-    return not asked.providers or offer.provider in asked.providers
+    stands = not asked.jurisdictions or satisfies(offer.country, asked.jurisdictions, offer.jurisdiction) is True
+    sits = not asked.provider_jurisdictions or satisfies(offer.provider_hq, asked.provider_jurisdictions) is True
+    return (stands and sits) and all(
+        not names or value.lower() in [name.lower() for name in names]
+        for names, value in ((asked.providers, offer.provider), (asked.regions, offer.region))
+    )
 
 
 def _goodness(asked: Constraints, forecast: Forecast, fit: Fit) -> tuple[object, ...]:
@@ -275,15 +313,39 @@ def _in_time(asked: Constraints, forecast: Forecast) -> bool:
     return run is not None and (limit is None or forecast.startup_s + run.p90 <= limit)
 
 
-def _will_do(option: Option, asked: Constraints, now: datetime, spent_micros: int) -> bool:
+def _is_able(option: Option, asked: Constraints, now: datetime) -> bool:
+    """Whether it fits and ends in time, whatever it costs and whoever has its GPUs."""
     if option.fit.verdict is not None or not _in_time(asked, option.forecast):
         return False
-    if asked.deadline is not None:
-        left = (asked.deadline - now).total_seconds()
-        if option.done_within(asked.min_deadline_probability) > left * (1 + 1e-12):
-            return False
-    if asked.max_cost_usd is not None:
-        most = usd_to_micros(asked.max_cost_usd)
-        if option.whole(option.p90_use) + spent_micros > most:
-            return False
-    return option.count <= option.offer.free_gpus
+    if asked.deadline is None:
+        return True
+    left = (asked.deadline - now).total_seconds()
+    return option.fits_and_done_within(asked.min_deadline_probability) <= left * (1 + 1e-12)
+
+
+def _could_be_had(option: Option, room: Room) -> bool:
+    """Whether its GPUs and its costs would be within what there is in all."""
+    most = room.headroom
+    return (
+        option.count <= option.offer.capacity_gpus
+        and (most.most_gpus is None or option.count <= most.most_gpus)
+        and (most.most_micros is None or option.p90_try <= most.most_micros)
+    )
+
+
+def _is_affordable(option: Option, asked: Constraints, spent_micros: int, p90: int) -> bool:
+    return asked.max_cost_usd is None or p90 + spent_micros <= usd_to_micros(asked.max_cost_usd)
+
+
+def _is_free(option: Option, room: Room) -> bool:
+    """Whether its GPUs are free for this job, and its tenant has quota left for them."""
+    free, kept, left = option.offer.free_gpus, room.kept.get(option.offer.id), room.headroom
+    if option.offer.id in room.ahead:
+        return False
+    if kept is not None and option.p90_use > kept.from_s:
+        free -= kept.gpus
+    return (
+        option.count <= free
+        and (left.gpus is None or option.count <= left.gpus)
+        and (left.micros is None or option.p90_try <= left.micros)
+    )

@@ -14,22 +14,31 @@ from predictor.forecast import Forecast, Question, Spread, Vram
 from predictor.hardware import load_gpu_types
 from predictor.layout import Layout
 from predictor.words import Basis
-from predictor.workload import Software
+from predictor.workload import Software, Workload
 from predictor.workloads.spec import resolve
 from scheduler.domain.candidates import Proposals, enumerate_candidates
 from scheduler.domain.decision import Decision
 from scheduler.domain.fit import Tried
 from scheduler.domain.offers import Offer
 from scheduler.domain.placement import decide
-from scheduler.domain.spec import Constraints, JobSpec
+from scheduler.domain.room import OPEN, Headroom, Kept, Room
+from scheduler.domain.spec import Constraints, JobSpec, Objective
 from scheduler.domain.stock import Warm, inventory_of
 from tests.support.brute_force import Best, best_of
-from tests.support.offers import make_offer, make_spec
+from tests.support.offers import make_custom_spec, make_offer, make_spec
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 GPUS = load_gpu_types()
 WORKLOAD = resolve(make_spec().workload, load_models(), Software())
-TYPES = ("H100-SXM", "L40S", "A100-80GB-SXM", "H100")
+SPECS = (
+    make_spec(),
+    make_spec(
+        workload={"type": "inference", "model": "meta-llama/Llama-3.1-8B", "precision": "fp8", "num_requests": 9}
+    ),
+    make_custom_spec(),
+)
+WORKLOADS = {spec.workload.type: resolve(spec.workload, load_models(), Software()) for spec in SPECS}
+TYPES = ("H100-SXM", "L40S", "A100-80GB-SXM", "H100", "A10", "A100", "CPU")
 
 seconds = st.floats(1.0, 500_000.0)
 # prices that are equal, a breath apart or far apart: where pruning could go wrong
@@ -56,20 +65,25 @@ class Case:
     forecasts: dict[Key, Forecast]
     tried: tuple[Tried, ...] = ()
     warm: Mapping[UUID, Warm] = field(default_factory=dict)
+    room: Room = OPEN
+
+    @property
+    def workload(self) -> Workload:
+        return WORKLOADS[self.spec.workload.type]
 
     def proposals(self) -> Proposals:
         inventory = replace(inventory_of(self.offers), warm=self.warm)
-        return enumerate_candidates(self.spec.constraints, WORKLOAD, inventory, GPUS)
+        return enumerate_candidates(self.spec.constraints, self.workload, inventory, GPUS)
 
     def decide(self, taken: frozenset[UUID] = frozenset()) -> Decision:
         proposals = self.proposals()
         forecasts = [self.forecasts[key(question)] for question in proposals.questions]
-        return decide(self.spec, proposals, forecasts, now=NOW, tried=self.tried, taken=taken)
+        return decide(self.spec, proposals, forecasts, now=NOW, tried=self.tried, taken=taken, room=self.room)
 
     def second_opinion(self) -> Best | None:
         return best_of(
-            self.spec, WORKLOAD, self.offers, GPUS, lambda question: self.forecasts[key(question)],
-            now=NOW, tried=self.tried, warm=self.warm,
+            self.spec, self.workload, self.offers, GPUS, lambda question: self.forecasts[key(question)],
+            now=NOW, tried=self.tried, warm=self.warm, room=self.room,
         )  # fmt: skip
 
 
@@ -84,6 +98,8 @@ def offer_lists(draw: st.DrawFn, most: int = 8) -> list[Offer]:
                 id=UUID(int=draw(st.integers(1, 2**64)) * 64 + index),
                 provider=draw(st.sampled_from(["acme", "best"])), region=f"r{index}",
                 country=draw(st.sampled_from(["FI", "US", None])),
+                provider_hq=draw(st.sampled_from(["FI", "US", None])),
+                tenancy=draw(st.sampled_from(["shared", "dedicated"])),
                 node_gpus=node, sold_gpus=tuple(sorted(draw(st.sets(st.sampled_from([1, node]), min_size=1)))),
                 max_nodes=draw(st.sampled_from([1, 2])), capacity_gpus=draw(st.integers(0, 20)),
                 reserved_gpus=draw(st.integers(0, 10)),
@@ -97,14 +113,50 @@ def offer_lists(draw: st.DrawFn, most: int = 8) -> list[Offer]:
     return offers
 
 
+ASKED_TYPES: list[tuple[list[str], list[str]]] = [
+    ([], []), ([], []), ([], ["L40S"]), ([], ["H100"]), (["H100", "l40s"], []), (["H100-SXM", "A100", "CPU"], []),
+    (["H100", "A10", "A100"], ["A100-40GB-SXM"]),
+]  # fmt: skip
+
+
+@st.composite
+def rooms(draw: st.DrawFn, offers: list[Offer]) -> Room:
+    """Everything, half the time."""
+    if draw(st.booleans()):
+        return OPEN
+    some = st.sets(st.sampled_from([offer.id for offer in offers]), max_size=2)
+    gpus, micros = draw(st.sampled_from([None, 0, 1, 8])), draw(st.one_of(st.none(), st.integers(0, 10**9)))
+    return Room(
+        kept={
+            offer_id: Kept(draw(st.sampled_from([0, 1, 8, 40])), draw(st.floats(-10, 500_000)))
+            for offer_id in sorted(draw(some))
+        },
+        ahead=frozenset(draw(some)),
+        headroom=Headroom(
+            gpus=gpus, most_gpus=None if gpus is None else gpus + draw(st.sampled_from([0, 7])),
+            micros=micros, most_micros=None if micros is None else micros + draw(st.integers(0, 10**9)),
+        ),
+        assigned=draw(st.sampled_from([None, *((offer.id, count) for offer in offers for count in offer.counts())])),
+    )  # fmt: skip
+
+
 @st.composite
 def constraint_sets(draw: st.DrawFn) -> Constraints:
     deadline = draw(st.one_of(st.none(), st.floats(-100, 600_000)))
+    only, never = draw(st.sampled_from(ASKED_TYPES))
+    count, most = draw(st.sampled_from([(None, 1), (None, 8), (None, 8), (None, 16), (1, 8), (2, 8), (8, 8), (16, 16)]))
+    rarely = st.sampled_from([False, False, False, True])  # or hardly anything would be feasible
     return Constraints.model_validate(
         {
-            "max_gpus": draw(st.sampled_from([1, 8, 16])),
-            "jurisdictions": draw(st.sampled_from([[], ["EU"]])),
-            "exclude_gpu_types": draw(st.sampled_from([[], ["L40S"], ["H100"]])),
+            "max_gpus": most,
+            "gpu_count": count,
+            "gpu_types": only,
+            "exclude_gpu_types": never,
+            "providers": ["ACME", "other"] if draw(rarely) else [],
+            "regions": ["r0", "R1", "r2"] if draw(rarely) else [],
+            "jurisdictions": ["EU"] if draw(rarely) else [],
+            "provider_jurisdictions": ["EU", "US"] if draw(rarely) else [],
+            "tenancy": "dedicated" if draw(rarely) else "any",
             "spot": draw(st.sampled_from(["forbid", "allow", "require"])),
             "deadline": None if deadline is None else NOW + timedelta(seconds=deadline),
             "min_deadline_probability": draw(st.sampled_from([0.3, 0.5, 0.9, 0.99])),
@@ -132,13 +184,17 @@ def crashes(draw: st.DrawFn) -> tuple[Tried, ...]:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     offers = draw(offer_lists())
-    spec = make_spec(
-        objective=draw(st.sampled_from(["cost", "time"])), output_gib=draw(st.sampled_from([0.0, 0.0, 2.5, 100.0]))
+    spec = draw(st.sampled_from(SPECS)).model_copy(
+        update={
+            "objective": draw(st.sampled_from(Objective)), "output_gib": draw(st.sampled_from([0.0, 0.0, 2.5, 100.0])),
+            "constraints": draw(constraint_sets()),
+        }
+    )  # fmt: skip
+    everything = enumerate_candidates(
+        Constraints(max_gpus=16, spot="allow"), WORKLOADS[spec.workload.type], offers, GPUS
     )
-    spec = spec.model_copy(update={"constraints": draw(constraint_sets())})
-    everything = enumerate_candidates(Constraints(max_gpus=16, spot="allow"), WORKLOAD, offers, GPUS)
     forecasts = {key(question): draw(_forecasts(question)) for question in everything.questions}
-    return Case(spec, offers, forecasts, draw(crashes()), draw(warm_machines(offers)))
+    return Case(spec, offers, forecasts, draw(crashes()), draw(warm_machines(offers)), draw(rooms(offers)))
 
 
 @st.composite

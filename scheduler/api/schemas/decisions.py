@@ -39,7 +39,7 @@ class CostOut(Out):
     """What the whole job would cost, provisioning and start-up included."""
 
     p50: Usd
-    p90: Usd
+    p90: Usd = Field(description="Of all attempts together; max_cost_usd binds it")
     expected: Usd = Field(description="With the chance of running out of memory priced in; what is compared")
 
 

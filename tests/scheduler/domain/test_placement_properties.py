@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -16,9 +17,11 @@ from scheduler.domain.fit import judge_fit
 from scheduler.domain.offers import Offer
 from scheduler.domain.outlook import look_at
 from scheduler.domain.pareto import find_pareto
+from scheduler.domain.room import Room
 from scheduler.domain.spec import Constraints, Objective
+from scheduler.domain.spot import NEVER_S
 from scheduler.domain.verdicts import FEASIBLE, Code
-from tests.support.drawn_cases import GPUS, NOW, WORKLOAD, Case, cases, constraint_sets, key
+from tests.support.drawn_cases import GPUS, NOW, Case, cases, constraint_sets, key
 from tests.support.offers import make_spec
 
 
@@ -34,6 +37,8 @@ def test_the_choice_is_the_best_that_brute_force_finds(case: Case) -> None:
     assert estimate is not None
     assert estimate.expected_micros == best.expected_micros
     assert estimate.use_p50_s == pytest.approx(option.use(option.run(0.5)), rel=1e-12)
+    asked = option.fits_and_done_within(case.spec.constraints.min_deadline_probability)
+    assert estimate.done_s == pytest.approx(asked, rel=1e-9) or (estimate.done_s == NEVER_S and asked == math.inf)
     assert (chosen.offer.id, chosen.gpu_count, chosen.spot, chosen.layout) == (
         option.offer.id, option.count, option.spot, option.forecast.layout,
     )  # fmt: skip
@@ -52,7 +57,7 @@ def test_the_pareto_set_is_what_nothing_beats_in_both(case: Case) -> None:
     ]
     proposals = case.proposals()
     forecasts = [case.forecasts[key(question)] for question in proposals.questions]
-    ours = [judged.estimate for judged in find_pareto(case.spec, proposals, forecasts, now=NOW)]
+    ours = [judged.estimate for judged in find_pareto(case.spec, proposals, forecasts, now=NOW, room=case.room)]
     assert len(ours) == len({cost for cost, _ in front})
     for estimate in ours:
         assert estimate is not None
@@ -88,6 +93,9 @@ def test_what_is_chosen_fits_satisfies_every_constraint_and_is_there(case: Case)
     assert chosen.gpu_count in chosen.offer.counts()
     assert chosen.offer.gpu_type not in asked.exclude_gpu_types
     assert not asked.jurisdictions or chosen.offer.country != "US"
+    assert asked.tenancy == "any" or chosen.offer.tenancy == "dedicated"
+    assert asked.gpu_count in (None, chosen.gpu_count)
+    assert chosen.offer.id not in case.room.ahead
     estimate = chosen.estimate
     assert estimate is not None
     assert asked.max_cost_usd is None or Decimal(estimate.p90_micros) <= asked.max_cost_usd * 1_000_000
@@ -141,11 +149,14 @@ def test_every_candidate_is_counted_once_and_every_kind_listed(case: Case) -> No
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_a_wait_is_for_capacity_alone(case: Case) -> None:
-    decision = case.decide()
-    emptied = replace(case, offers=[replace(offer, reserved_gpus=0) for offer in case.offers]).decide()
+    decision, most = case.decide(), case.room.headroom
+    whole = replace(most, gpus=most.most_gpus, micros=most.most_micros)
+    free = [replace(offer, reserved_gpus=0) for offer in case.offers]
+    emptied = replace(case, offers=free, room=Room(headroom=whole)).decide()
     if isinstance(decision, Wait):
         assert isinstance(emptied, Placement)
-        assert decision.considered.candidates[0].verdict.code is Code.CAPACITY
+        reason = decision.considered.candidates[0].verdict.code
+        assert reason in (Code.CAPACITY, Code.KEPT, Code.QUOTA, Code.QUOTA_SPEND)
     elif not isinstance(decision, Placement):
         assert not isinstance(emptied, Placement)
 
@@ -176,7 +187,7 @@ def test_the_columns_judge_memory_and_offers_as_the_scalars_do(case: Case) -> No
             if seen.verdict is not None and seen.verdict.number is not None:
                 assert outlook.number[at] == pytest.approx(seen.verdict.number)
             at += 1
-    rules = Filter(case.spec.constraints, WORKLOAD, GPUS)
+    rules = Filter(case.spec.constraints, case.workload, GPUS)
     stock = proposals.inventory.stock
     verdicts = [rules.verdict(offer) for offer in stock.offers]
     assert rules.nearness(stock).tolist() == [FEASIBLE if v is None else v.nearness for v in verdicts]

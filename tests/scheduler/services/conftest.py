@@ -96,6 +96,10 @@ class Installation:
         with self.engine.connect() as connection:
             return connection.execute(sa.text("SELECT task FROM outbox ORDER BY id")).scalars().all()
 
+    def rows(self, query: str) -> Sequence[Any]:
+        with self.engine.connect() as connection:
+            return connection.execute(sa.text(query)).mappings().all()
+
     def scalar(self, query: str) -> Any:
         with self.engine.connect() as connection:
             return connection.execute(sa.text(query)).scalar()

@@ -23,6 +23,8 @@ from scheduler.services.queue_places import queue_place
 from scheduler.services.submit import Submitted
 from scheduler.services.tenants import add_tenant, change_tenant, list_tenants
 from scheduler.services.waiting_on import WaitsOn, wait_on
+from scheduler.storage.engine import reading
+from scheduler.storage.queue import running
 from scheduler.storage.tables import DEFAULT_TENANT
 from scheduler.storage.views import DecisionView
 from tests.scheduler.services.conftest import Installation
@@ -115,6 +117,77 @@ def test_backfill_takes_the_gap_and_never_delays_the_reserved_start(queue: Queue
     assert abs((place.reserved_start_at - queue.world.now).total_seconds() - 7200) < 60
     assert queue.place() == 0
     assert queue.state(long) is JobState.QUEUED
+
+
+def on_spot(queue: Queue, gpus: int, hours: float) -> Submitted:
+    return queue.submit(gpus, hours, constraints={"spot": "require"})
+
+
+def test_a_spot_newcomer_is_held_to_its_interruptions_and_not_given_its_own_gpus_back(queue: Queue) -> None:
+    queue.world.sell(make_offer("L40S", 1.0, spot_micros_per_gpu_hour=500_000))
+    queue.submit(4, hours=20)
+    large = queue.submit(8)
+    queue.place(5)
+    # without interruptions it ends before the start that is held; one job in ten is interrupted and ends after it
+    assert queue.state(on_spot(queue, 2, 19.8)) is JobState.QUEUED
+    assert queue.state(on_spot(queue, 2, 19.0)) is JobState.PLACED
+    assert queue.state(large) is JobState.QUEUED
+
+
+def test_a_job_is_not_among_those_that_hold_what_it_asks_for(queue: Queue) -> None:
+    mine, other = queue.submit(2), queue.submit(1)
+    with reading(queue.world.engine) as session:
+        assert [row.gpu_count for row in running(session, but=mine.job.id)] == [1]
+        assert {row.gpu_count for row in running(session)} == {1, 2}
+    assert queue.state(other) is JobState.PLACED
+
+
+def test_what_runs_on_spot_is_expected_back_with_its_interruptions(queue: Queue) -> None:
+    queue.world.sell(make_offer("L40S", 1.0, spot_micros_per_gpu_hour=500_000))
+    running_job = on_spot(queue, 8, 20)
+    estimate = queue.decisions(running_job)[-1].candidates[0].cost_usd
+    assert estimate is not None
+    large = queue.submit(8)
+    queue.place(5)
+    place = queue_place(queue.world.engine, large.job.id, now=queue.world.now)
+    assert place is not None
+    assert place.starts_p50_s is not None
+    assert place.starts_p90_s is not None
+    assert place.reserved_start_at is not None
+    # the bill of the running job is of the same hours: eight GPUs at half a dollar
+    hours = [float(estimate[level]) / 4 for level in ("p50", "p90")]
+    assert 20.0 < hours[0] < hours[1]
+    assert [place.starts_p50_s, place.starts_p90_s] == pytest.approx([3600 * one for one in hours], abs=60)
+    assert (place.reserved_start_at - queue.world.now).total_seconds() == pytest.approx(3600 * hours[1], abs=60)
+
+
+def test_the_record_says_what_is_free_and_what_is_kept_for_whoever_comes_first(queue: Queue) -> None:
+    queue.submit(1, hours=2)
+    large = queue.submit(8)
+    queue.place(5)  # seven are free, and the large one holds a start
+    late = queue.submit(1, hours=9)
+    for place_again in (False, True):
+        if place_again:
+            queue.place(5)
+        whole, one = queue.decisions(large)[-1].candidates[0], queue.decisions(late)[-1].candidates[0]
+        assert (whole.reason, whole.reason_number) == ("capacity", 1)
+        assert whole.reason_text == "7 of 8 GPUs are free now, 8 are needed"
+        assert (one.reason, one.reason_number) == ("kept", 1)
+        assert one.reason_text == (
+            "7 of 8 GPUs are free now, 7 of them kept for waiting jobs that come first, 1 are needed"
+        )
+        assert all("7 of 8 GPUs are free now" in queue.reason(job) for job in (large, late))
+    (row,) = queue.world.rows("SELECT by_median, by_what FROM losing_gpu_types WHERE reason = 'kept'")
+    assert (row["by_median"], row["by_what"]) == (1, "GPUs short")
+
+
+def test_a_job_that_waits_behind_others_is_not_told_that_all_is_sold_out(queue: Queue) -> None:
+    first = queue.submit(8)
+    queue.submit(4)
+    queue.end(first)  # nobody has looked at the queue yet
+    candidate = queue.decisions(queue.submit(8))[-1].candidates[0]
+    assert (candidate.reason, candidate.reason_number) == ("kept", 8)
+    assert "8 of 8 GPUs are free now, 8 of them kept" in candidate.reason_text
 
 
 def test_a_waiting_job_has_a_place_and_an_interval_of_starts(queue: Queue) -> None:

@@ -117,7 +117,8 @@ def test_a_deadline_is_met_with_the_asked_probability(installation: Installation
     late = within(3700, 0.9)
     assert late.kind is DecisionKind.REFUSAL
     assert late.candidates[0].reason == "deadline"
-    assert late.candidates[0].reason_number == pytest.approx(650)
+    # it fits with 0.99, so it is in time with 0.9 by its quantile at 0.9 / 0.99
+    assert late.candidates[0].reason_number == pytest.approx(683, abs=0.5)
 
 
 def test_more_questions_than_distinct_ones_are_never_asked(installation: Installation) -> None:
