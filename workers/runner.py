@@ -71,10 +71,11 @@ class Runner:
             result = AttemptResult(outcome=Outcome.LOST, reason=reason, used_s=0.0, simulated=False)
             attempts.finish(self.engine, attempt_id, result, now=self.clock())
             return
-        handle = self.backends[work.backend].locate(attempt_id)
+        backend = self.backends[work.backend]
+        handle = backend.locate(attempt_id)
         now = self.clock()
         starting = attempts.mark_starting(
-            self.engine, attempt_id, work.lease_token, handle, account=self.backends[work.backend].account,
+            self.engine, attempt_id, work.lease_token, handle, account=backend.account, simulated=backend.simulated,
             now=now, next_poll_at=now + timedelta(seconds=self.lease_s),
         )  # fmt: skip
         if starting is not None:

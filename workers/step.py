@@ -101,7 +101,7 @@ class Step:
         """Start the attempt if its machine is there; else see that it comes, and look again soon."""
         now = self.clock()
         machine = self.work.machine or pools.acquire_later(
-            self.engine, self.work, account=self.backend.account, now=now
+            self.engine, self.work, account=self.backend.account, simulated=self.backend.simulated, now=now
         )
         step = replace(self, work=replace(self.work, machine=machine))
         try:

@@ -136,19 +136,22 @@ def evict_idle(session: Session, offer_id: UUID, *, gpus: int, reason: str, now:
 
 
 _ORDER = text(f"""
-INSERT INTO machines (id, key, state, account, attempt_id, requested_at, tenant_id, backend, offer_id, provider, region,
-                      gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour, billing_increment_s, minimum_s)
-SELECT :machine, 'pythia-' || installation.id || '-' || :machine, '{MachineState.REQUESTED}', :account, a.id, :now,
-       tenant_id, backend, offer_id, provider, region, gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour,
-       billing_increment_s, minimum_s
+INSERT INTO machines (id, key, state, account, simulated, attempt_id, requested_at, tenant_id, backend, offer_id,
+                      provider, region, gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour,
+                      billing_increment_s, minimum_s)
+SELECT :machine, 'pythia-' || installation.id || '-' || :machine, '{MachineState.REQUESTED}', :account, :simulated,
+       a.id, :now, tenant_id, backend, offer_id, provider, region, gpu_type, spot, provision_s, gpu_count,
+       micros_per_gpu_hour, billing_increment_s, minimum_s
 FROM attempts a CROSS JOIN installation WHERE a.id = :attempt
 RETURNING {", ".join(column.key for column in _COLUMNS)}
 """)  # noqa: S608 - names of columns and a state
 
 
-def order(session: Session, machine_id: UUID, attempt_id: UUID, *, account: str, now: datetime) -> Machine:
+def order(
+    session: Session, machine_id: UUID, attempt_id: UUID, *, account: str, simulated: bool, now: datetime
+) -> Machine:
     """Write a machine down for an attempt, on its terms, before the provider is asked for it."""
-    given = {"machine": machine_id, "attempt": attempt_id, "account": account, "now": now}
+    given = {"machine": machine_id, "attempt": attempt_id, "account": account, "simulated": simulated, "now": now}
     return _machine(session.execute(_ORDER, given).mappings().one())
 
 
@@ -194,11 +197,6 @@ def on_its_way(session: Session, machine_id: UUID) -> bool:
     return _moved(session, machine_id, (MachineState.REQUESTED,), state=MachineState.PROVISIONING)
 
 
-def came(session: Session, machine_id: UUID, *, simulated: bool, now: datetime) -> bool:
-    """It is there."""
-    return _moved(session, machine_id, ON_ITS_WAY, state=MachineState.READY, simulated=simulated, ready_at=now)
-
-
 _BEGAN = (
     update(_MACHINES)
     .where(
@@ -207,7 +205,9 @@ _BEGAN = (
         _M.state.in_(states_before(MachineState.BUSY)),
     )
     .values(
-        state=MachineState.BUSY, ready_at=func.coalesce(_M.ready_at, bindparam("now")), simulated=bindparam("drawn")
+        state=MachineState.BUSY,
+        ready_at=func.coalesce(_M.ready_at, bindparam("now")),
+        simulated=bindparam("drawn"),  # of one that a worker of an earlier version ordered it is known only now
     )
 )
 

@@ -120,6 +120,8 @@ def test_a_job_cancelled_while_its_machine_is_on_its_way_pays_for_that_and_start
     assert workshop.turn_until_over(job_id).state is JobState.CANCELLED
     settled(workshop)
     assert workshop.attempts(job_id)[0].running_at is None
+    assert scalar(workshop, "SELECT sum(billed_micros) FROM machines") > 0
+    assert scalar(workshop, "SELECT bool_and(simulated) FROM machines")
 
 
 def test_a_machine_that_nobody_knows_is_given_back(workshop: Workshop) -> None:
