@@ -139,8 +139,11 @@ class Runner:
         for attempt_id in swept.silent:
             with apart("could not look at attempt", attempt_id=str(attempt_id)):
                 self.look(attempt_id)
-        for imbalance in swept.imbalances:
-            log.error("found capacity that does not add up", imbalance=str(imbalance))
+        for attempt_id in swept.leaked:
+            log.error("released capacity of an ended attempt", attempt_id=str(attempt_id))
+        for found in swept.imbalances:
+            offer_id, counted, held = str(found.offer_id), found.counted, found.held
+            log.error("set right what is counted as held", offer_id=offer_id, counted=counted, held=held)
         if swept.rung_again or swept.silent:
             log.info("swept", rung_again=len(swept.rung_again), silent=len(swept.silent))
 
