@@ -79,6 +79,17 @@ class Reconciler:
                 "released machine", machine_id=str(machine.id), gpu_type=machine.gpu_type, metered_s=word.metered_s
             )
 
+    def _give_back_forgotten(self, name: str, backend: Backend, key: str) -> None:
+        word = backend.release(key)
+        late = pools.given_back_late(
+            self.engine, key, backend=name, account=backend.account, simulated=backend.simulated,
+            metered_s=word.metered_s, now=self.clock(),
+        )  # fmt: skip
+        cost_micros = None if late is None else late.cost_micros
+        log.warning(
+            "released forgotten machine", key=key, backend=name, metered_s=word.metered_s, cost_micros=cost_micros
+        )
+
     def _reconcile(self, name: str, backend: Backend) -> None:
         for machine in pools.to_be_released(self.engine, name, backend.account, now=self.clock()):
             # it stays `releasing`, and is given back the next time
@@ -98,8 +109,7 @@ class Reconciler:
         for key in pools.forgotten(self.engine, sorted(listed)):
             # it is listed until it is gone, and the others wait for nothing
             with apart("could not release forgotten machine", key=key, backend=name):
-                word = backend.release(key)
-                log.warning("released forgotten machine", key=key, backend=name, metered_s=word.metered_s)
+                self._give_back_forgotten(name, backend, key)
         for machine in expected:
             if machine.key not in listed and pools.vanished(self.engine, machine, now=self.clock()):
                 # a batch job is gone when it has ended: its attempt, which is looked at now, says whether all was well

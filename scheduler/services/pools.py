@@ -199,6 +199,36 @@ def forgotten(engine: Engine, keys: list[str]) -> list[str]:
     return [key for key in keys if key.startswith(ours) and key not in known]
 
 
+def given_back_late(
+    engine: Engine,
+    key: str,
+    *,
+    backend: str,
+    account: str,
+    simulated: bool,
+    metered_s: float | None,
+    now: datetime,
+) -> Bill | None:
+    """A forgotten machine was given back: book what it has cost since its account was closed here.
+
+    None where it has no row, as nothing says what it cost an hour or whose it was: then its meter alone is kept.
+    """
+    with transaction(engine) as session:
+        machine = machines.lock_by_key(session, key)
+        if machine is None:
+            machines.note_forgotten(
+                session, key, backend=backend, account=account, simulated=simulated, metered_s=metered_s, now=now
+            )
+            return None
+        if machine.state is not MachineState.GONE or metered_s is None or metered_s <= machine.metered_s:
+            return Bill(billed_s=0, cost_micros=0)
+        rest = machine.tariff.charge(machine.metered_s, metered_s)
+        ledger.book(session, machine, rest, from_s=machine.metered_s, to_s=metered_s, now=now)
+        micros = machine.billed_micros + rest.cost_micros
+        machines.change(session, machine.id, metered_s=metered_s, billed_micros=micros, bill_micros=micros)
+        return rest
+
+
 def vanished(engine: Engine, machine: Machine, *, now: datetime) -> bool:
     """The provider no longer has it, and not because we let it go: whoever uses it is looked at now, and an idle one is
     let go of. False where it has moved on since."""

@@ -162,6 +162,7 @@ _ITS_OWN = select(_ATTEMPTS.c.machine_id).where(
 _OF_ATTEMPT = select(*_COLUMNS).where(_M.id == _ITS_OWN.scalar_subquery(), _M.state != MachineState.GONE)
 _LOCK_OF_ATTEMPT = _OF_ATTEMPT.with_for_update(key_share=True)
 _LOCK = select(*_COLUMNS).where(_M.id == bindparam("machine")).with_for_update(key_share=True)
+_LOCK_BY_KEY = select(*_COLUMNS).where(_M.key == bindparam("named")).with_for_update(key_share=True)
 
 
 def of_attempt(session: Session, attempt_id: UUID) -> Machine | None:
@@ -179,6 +180,26 @@ def lock(session: Session, machine_id: UUID) -> Machine | None:
     return _one(session, _LOCK, machine=machine_id)
 
 
+def lock_by_key(session: Session, key: str) -> Machine | None:
+    """The same, by its name at the provider."""
+    return _one(session, _LOCK_BY_KEY, named=key)
+
+
+_FORGET = text("""
+INSERT INTO forgotten_machines (key, backend, account, simulated, metered_s, found_at)
+VALUES (:key, :backend, :account, :simulated, :metered_s, :now)
+ON CONFLICT (key) DO UPDATE SET metered_s = coalesce(excluded.metered_s, forgotten_machines.metered_s)
+""")
+
+
+def note_forgotten(
+    session: Session, key: str, *, backend: str, account: str, simulated: bool, metered_s: float | None, now: datetime
+) -> None:
+    """Keep what is known of a machine that has no row: its meter, and neither its price nor whose it was."""
+    given = {"key": key, "backend": backend, "account": account, "simulated": simulated}
+    session.execute(_FORGET, {**given, "metered_s": metered_s, "now": now})
+
+
 _STATE = select(_M.state).where(_M.id == bindparam("machine"))
 
 
@@ -187,7 +208,7 @@ def state_of(session: Session, machine_id: UUID) -> MachineState:
     return MachineState(session.execute(_STATE, {"machine": machine_id}).scalar_one())
 
 
-def _one(session: Session, query: Any, **given: UUID) -> Machine | None:
+def _one(session: Session, query: Any, **given: UUID | str) -> Machine | None:
     row = session.execute(query, given).mappings().one_or_none()
     return None if row is None else _machine(row)
 

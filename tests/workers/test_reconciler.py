@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from scheduler.dispatch import POLL
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services.cancel import cancel_job
+from scheduler.services.gauges import count_all
 from scheduler.services.import_offers import put_offers
 from scheduler.settings import Faults
 from scheduler.storage.tables import DEFAULT_TENANT
@@ -133,6 +134,13 @@ def test_a_machine_that_nobody_knows_is_given_back(workshop: Workshop) -> None:
     workshop.worker().reconcile()
     assert [report.key for report in backend.list()] == [foreign.key]
     backend.release(foreign.key)
+    # what it cost cannot be said any more; that it was there, and for how long, can
+    known = "SELECT key, backend, simulated, metered_s > 0 FROM forgotten_machines"
+    with workshop.engine.connect() as connection:
+        assert [tuple(row) for row in connection.execute(sa.text(known))] == [
+            (f"pythia-{ours}-from-a-lost-database", "simulated", True, True)
+        ]
+    assert count_all(workshop.engine, now=workshop.clock()).forgotten_machines == 1
 
 
 def local_of(workshop: Workshop) -> Supervised:
