@@ -109,7 +109,10 @@ class Reconciler:
         for key in pools.forgotten(self.engine, sorted(listed)):
             # it is listed until it is gone, and the others wait for nothing
             with apart("could not release forgotten machine", key=key, backend=name):
-                self._give_back_forgotten(name, backend, key)
+                try:
+                    self._give_back_forgotten(name, backend, key)
+                except ProviderUnavailable as error:
+                    log.warning("could not release forgotten machine", key=key, backend=name, reason=str(error))
         for machine in expected:
             if machine.key not in listed and pools.vanished(self.engine, machine, now=self.clock()):
                 # a batch job is gone when it has ended: its attempt, which is looked at now, says whether all was well

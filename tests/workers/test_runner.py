@@ -314,7 +314,9 @@ def kill(folder: Path) -> None:
     until(lambda: not status.attended)
 
 
-@pytest.mark.parametrize("left", [b"", b'{"state": "runn', b"\0" * 64, b"[]"])
+@pytest.mark.parametrize(
+    "left", [b"", b'{"state": "runn', b"\0" * 64, b"[]"], ids=["empty", "half", "zeroes", "a list"]
+)
 def test_an_attempt_whose_status_a_power_cut_has_left_unreadable_is_lost(
     workshop: Workshop, tmp_path: Path, left: bytes
 ) -> None:

@@ -160,7 +160,7 @@ def test_a_shared_machine_that_is_closed_ends_every_use(book: MachineBook) -> No
     assert ended[0].to_s <= 75.0
 
 
-@pytest.mark.parametrize("left", [b"", b'{"key": "pyth', b"\0" * 64, b"[]"])
+@pytest.mark.parametrize("left", [b"", b'{"key": "pyth', b"\0" * 64, b"[]"], ids=["empty", "half", "zeroes", "a list"])
 def test_a_machine_whose_entry_a_power_cut_has_left_unreadable_is_there_until_it_is_given_back(
     book: MachineBook, left: bytes
 ) -> None:
