@@ -43,9 +43,17 @@ Arguments = Mapping[str, str]
 class Dispatcher(Protocol):
     """Whatever carries doorbells."""
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
+    def send(
+        self,
+        task: str,
+        queue: QueueKind,
+        arguments: Arguments,
+        *,
+        host: str | None = None,
+        expires_s: float | None = None,
+    ) -> None:
         """Publish one message, for the workers of one host where that is named; returning means that the broker has
-        it."""
+        it. What nobody has taken after `expires_s` is dropped by whoever does."""
         ...
 
 
@@ -64,10 +72,18 @@ class CeleryDispatcher:
             task_serializer="json",  # Celery's own, said here because the workers accept nothing else
         )
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
+    def send(
+        self,
+        task: str,
+        queue: QueueKind,
+        arguments: Arguments,
+        *,
+        host: str | None = None,
+        expires_s: float | None = None,
+    ) -> None:
         """Publish one message, or raise what the broker's client raised."""
         where = self._broker.queue(queue) if host is None else self._broker.host_queue(queue, host)
-        self._app.send_task(task, kwargs=dict(arguments), queue=where)
+        self._app.send_task(task, kwargs=dict(arguments), queue=where, expires=expires_s)
 
     def close(self) -> None:
         """Let the broker connections go."""

@@ -11,7 +11,16 @@ from structlog.typing import Processor
 
 LogFormat = Literal["text", "json"]
 
-_QUIET = ("httpx", "httpcore", "kombu", "amqp", "alembic", "celery.worker.strategy", "celery.app.trace")
+_QUIET = (
+    "httpx",
+    "httpcore",
+    "kombu",
+    "amqp",
+    "alembic",
+    "celery.worker.strategy",
+    "celery.worker.request",
+    "celery.app.trace",
+)
 """Whose every step (each doorbell, each request) is of no interest; their warnings are."""
 
 

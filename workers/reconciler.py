@@ -23,6 +23,7 @@ import structlog
 from scheduler.domain.machines import Machine
 from scheduler.services import pools
 from scheduler.storage.engine import Engine
+from workers.apart import apart
 from workers.backends.base import Backend, ProviderUnavailable
 
 log = structlog.get_logger(__name__)
@@ -62,12 +63,13 @@ class Reconciler:
     pace: Pace = field(default_factory=Pace)
 
     def reconcile(self) -> None:
-        """Compare with every provider; one that does not answer keeps the others waiting for nothing."""
+        """Compare with every provider; one that does not answer, or fails, keeps the others waiting for nothing."""
         for name, backend in self.backends.items():
-            try:
-                self._reconcile(name, backend)
-            except ProviderUnavailable as error:
-                log.warning("could not reconcile machines", backend=name, reason=str(error))
+            with apart("could not reconcile machines", backend=name):
+                try:
+                    self._reconcile(name, backend)
+                except ProviderUnavailable as error:
+                    log.warning("could not reconcile machines", backend=name, reason=str(error))
 
     def give_back(self, backend: Backend, machine: Machine) -> None:
         """Give one machine back, and close its account with the provider's last word."""
@@ -77,9 +79,21 @@ class Reconciler:
                 "released machine", machine_id=str(machine.id), gpu_type=machine.gpu_type, metered_s=word.metered_s
             )
 
+    def _give_back_forgotten(self, name: str, backend: Backend, key: str) -> None:
+        word = backend.release(key)
+        late = pools.given_back_late(
+            self.engine, key, backend=name, account=backend.account, simulated=backend.simulated,
+            metered_s=word.metered_s, now=self.clock(),
+        )  # fmt: skip
+        cost_micros = None if late is None else late.cost_micros
+        log.warning(
+            "released forgotten machine", key=key, backend=name, metered_s=word.metered_s, cost_micros=cost_micros
+        )
+
     def _reconcile(self, name: str, backend: Backend) -> None:
         for machine in pools.to_be_released(self.engine, name, backend.account, now=self.clock()):
-            with suppress(ProviderUnavailable):  # it stays `releasing`, and is given back the next time
+            # it stays `releasing`, and is given back the next time
+            with apart("could not release machine", machine_id=str(machine.id)), suppress(ProviderUnavailable):
                 self.give_back(backend, machine)
         if backend.host_bound:
             for machine_id in pools.abandoned(self.engine, name, but=backend.account, now=self.clock()):
@@ -93,12 +107,12 @@ class Reconciler:
         expected = pools.standing(self.engine, name, backend.account)
         listed = {report.key for report in backend.list()}
         for key in pools.forgotten(self.engine, sorted(listed)):
-            try:
-                word = backend.release(key)
-            except ProviderUnavailable as error:  # it is listed until it is gone, and the others wait for nothing
-                log.warning("could not release forgotten machine", key=key, backend=name, reason=str(error))
-                continue
-            log.warning("released forgotten machine", key=key, backend=name, metered_s=word.metered_s)
+            # it is listed until it is gone, and the others wait for nothing
+            with apart("could not release forgotten machine", key=key, backend=name):
+                try:
+                    self._give_back_forgotten(name, backend, key)
+                except ProviderUnavailable as error:
+                    log.warning("could not release forgotten machine", key=key, backend=name, reason=str(error))
         for machine in expected:
             if machine.key not in listed and pools.vanished(self.engine, machine, now=self.clock()):
                 # a batch job is gone when it has ended: its attempt, which is looked at now, says whether all was well

@@ -35,6 +35,7 @@ from scheduler.services import attempts, hosts, pools
 from scheduler.services.log_search import forget_logs
 from scheduler.services.sweep import sweep
 from scheduler.storage.engine import Engine
+from workers.apart import apart
 from workers.backends.base import Backend
 from workers.reconciler import Pace, Reconciler
 from workers.step import Step, goes_on_quietly, rest_between_looks_s
@@ -70,10 +71,11 @@ class Runner:
             result = AttemptResult(outcome=Outcome.LOST, reason=reason, used_s=0.0, simulated=False)
             attempts.finish(self.engine, attempt_id, result, now=self.clock())
             return
-        handle = self.backends[work.backend].locate(attempt_id)
+        backend = self.backends[work.backend]
+        handle = backend.locate(attempt_id)
         now = self.clock()
         starting = attempts.mark_starting(
-            self.engine, attempt_id, work.lease_token, handle, account=self.backends[work.backend].account,
+            self.engine, attempt_id, work.lease_token, handle, account=backend.account, simulated=backend.simulated,
             now=now, next_poll_at=now + timedelta(seconds=self.lease_s),
         )  # fmt: skip
         if starting is not None:
@@ -104,30 +106,46 @@ class Runner:
         if quiet:
             attempts.all_still_running(self.engine, glances[0].lease_token, quiet, now=self.clock())
         for glance in changed:
-            work = attempts.whole_work(self.engine, glance)
-            if work is not None:
-                self._step(work)
+            with apart("could not look at attempt", attempt_id=str(glance.attempt_id)):
+                work = attempts.whole_work(self.engine, glance)
+                if work is not None:
+                    self._step(work)
 
     def sweep(self) -> None:
-        """Find what fell through, in PostgreSQL and on this host."""
+        """Find what fell through, in PostgreSQL and on this host; what fails of it keeps back nothing else."""
+        with apart("could not look for silent hosts"):
+            self._miss_hosts()
+        with apart("could not sweep"):
+            self._sweep()
+        for name, backend in self.backends.items():
+            with apart("could not tidy up", backend=name):
+                backend.tidy(self._has_ended)
+        with apart("could not let go of orphaned machines"):
+            for machine_id in pools.let_go_orphans(self.engine, now=self.clock()):
+                log.warning("let go of a machine whose attempt has ended", machine_id=str(machine_id))
+        with apart("could not forget logs"):
+            forget_logs(self.engine, older_than=timedelta(days=self.log_days), now=self.clock())
+        self.reconcile()
+
+    def _miss_hosts(self) -> None:
         missed = hosts.miss(self.engine, now=self.clock(), silent_after_s=self.lease_s)
         for name in missed.fell_silent:
             log.warning("missed host", host=name, silent_s=self.lease_s)
         for attempt_id in missed.lost:
             log.warning("gave up attempt", attempt_id=str(attempt_id), reason="its host is silent")
+
+    def _sweep(self) -> None:
         swept = sweep(self.engine, now=self.clock(), lost_after_s=self.lease_s)
         for attempt_id in swept.silent:
-            self.look(attempt_id)
-        for imbalance in swept.imbalances:
-            log.error("found capacity that does not add up", imbalance=str(imbalance))
+            with apart("could not look at attempt", attempt_id=str(attempt_id)):
+                self.look(attempt_id)
+        for attempt_id in swept.leaked:
+            log.error("released capacity of an ended attempt", attempt_id=str(attempt_id))
+        for found in swept.imbalances:
+            offer_id, counted, held = str(found.offer_id), found.counted, found.held
+            log.error("set right what is counted as held", offer_id=offer_id, counted=counted, held=held)
         if swept.rung_again or swept.silent:
             log.info("swept", rung_again=len(swept.rung_again), silent=len(swept.silent))
-        for backend in self.backends.values():
-            backend.tidy(self._has_ended)
-        for machine_id in pools.let_go_orphans(self.engine, now=self.clock()):
-            log.warning("let go of a machine whose attempt has ended", machine_id=str(machine_id))
-        forget_logs(self.engine, older_than=timedelta(days=self.log_days), now=self.clock())
-        self.reconcile()
 
     def reconcile(self) -> None:
         """Compare our machines with what their providers have."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 
 from scheduler.domain.attempt import AttemptGlance, AttemptResult, AttemptWork, LogChunk
 from scheduler.domain.machines import ON_ITS_WAY, Machine, MachineState, Meter
@@ -14,7 +15,8 @@ from scheduler.domain.spec import beyond_plain
 from scheduler.domain.states import AttemptState, Outcome
 from scheduler.services import attempts, pools
 from scheduler.services.sweep import lose
-from scheduler.storage.engine import Engine
+from scheduler.storage.engine import Engine, OperationalError
+from workers.apart import apart, in_short
 from workers.backends.base import (
     Backend,
     Handle,
@@ -63,6 +65,13 @@ class Step:
         except ProviderUnavailable as error:
             log.warning("had no answer", attempt_id=str(self.work.attempt_id), reason=str(error))
             self._wait_for_word(patience=_ELSEWHERE_PATIENCE, again_s=self.poll_interval_s)
+        except (SoftTimeLimitExceeded, OperationalError):
+            raise  # which says nothing of the attempt
+        except Exception as error:
+            log.error("could not look at attempt", attempt_id=str(self.work.attempt_id), error=in_short(error))
+            # whoever wants it ended need not wait for a word that may never come
+            patience = 1 if self.work.cancel_requested else _ELSEWHERE_PATIENCE
+            self._wait_for_word(patience=patience, again_s=self.poll_interval_s, broken=True)
 
     def _take(self) -> None:
         report = self.backend.poll(self.handle)
@@ -92,7 +101,7 @@ class Step:
         """Start the attempt if its machine is there; else see that it comes, and look again soon."""
         now = self.clock()
         machine = self.work.machine or pools.acquire_later(
-            self.engine, self.work, account=self.backend.account, now=now
+            self.engine, self.work, account=self.backend.account, simulated=self.backend.simulated, now=now
         )
         step = replace(self, work=replace(self.work, machine=machine))
         try:
@@ -145,7 +154,8 @@ class Step:
             chunks: Sequence[LogChunk] = ()
             try:
                 chunks = self._collect(ended=False)
-            except ProviderUnavailable as error:  # it was seen to run, and what it prints can wait
+            # it was seen to run, and what it prints can wait
+            except (ProviderUnavailable, OSError, ValueError) as error:
                 log.warning("could not read output", attempt_id=str(self.work.attempt_id), reason=str(error))
             attempts.still_running(self.engine, self.work, chunks=chunks, now=now, next_poll_at=next_poll_at)
 
@@ -166,7 +176,7 @@ class Step:
         )
         try:
             chunks = self._collect(ended=True)
-        except ProviderUnavailable as error:
+        except (ProviderUnavailable, OSError, ValueError) as error:
             if self._silent_s(self.clock()) < self.lease_s * _OUTPUT_PATIENCE:
                 raise
             # what it did is known, and is not done again for the sake of what it said
@@ -189,8 +199,9 @@ class Step:
         to_s = machine.metered_s if word.metered_s is None else word.metered_s
         return replace(report, meter=Meter(from_s=machine.metered_s, to_s=to_s), machine_gone=True)
 
-    def _wait_for_word(self, *, patience: int, again_s: float | None = None) -> None:
-        """Nothing can be seen of it from here: let another look, and give it up when nobody has seen it for long."""
+    def _wait_for_word(self, *, patience: int, again_s: float | None = None, broken: bool = False) -> None:
+        """Nothing can be seen of it from here: let another look, and give it up when nobody has seen it for long.
+        `broken`: something is wrong with the look itself."""
         now = self.clock()
         if again_s is None:
             attempts.renew(self.engine, self.work.attempt_id, self.work.lease_token, now=now, lease_s=0)
@@ -199,11 +210,14 @@ class Step:
         silent_s = self._silent_s(now)
         if silent_s < self.lease_s * patience:
             return
-        if patience == 1:
+        if broken:
+            with apart("could not stop attempt", attempt_id=str(self.work.attempt_id)):
+                self.backend.stop(self.handle, hard=True)
+        elif patience == 1:
             self.backend.stop(self.handle, hard=True)  # so that it does not start after all
         reason = f"nothing was heard of it for {silent_s:.0f} s"
-        lose(self.engine, self.work.attempt_id, now=now, simulated=self.backend.simulated, reason=reason)
-        log.warning("gave up attempt", attempt_id=str(self.work.attempt_id), silent_s=round(silent_s))
+        if lose(self.engine, self.work.attempt_id, now=now, simulated=self.backend.simulated, reason=reason):
+            log.warning("gave up attempt", attempt_id=str(self.work.attempt_id), silent_s=round(silent_s))
 
     def refuse(self, reason: str, *, for_good: bool = False) -> None:
         """It cannot be started; what was rented for it is given back at its expense. `for_good`: nor anywhere else."""
@@ -266,5 +280,7 @@ def goes_on_quietly(backend: Backend, glance: AttemptGlance) -> bool:
         if backend.poll(glance.handle).phase is not Phase.RUNNING:
             return False
         return not backend.collect(glance.handle, glance.collected, ended=False)
-    except ProviderUnavailable:
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception:
         return False  # the look at it alone knows what to do then

@@ -34,6 +34,7 @@ LEAKS = {
     "attempts not ended": "SELECT count(*) FROM attempts WHERE state <> 'ended'",
     "machines not gone": "SELECT count(*) FROM machines WHERE state <> 'gone'",
     "machines that do not add up": "SELECT count(*) FROM machine_costs WHERE off_by <> 0",
+    "drawn machines billed as real": "SELECT count(*) FROM machines WHERE backend = 'simulated' AND NOT simulated",
     "attempts billed other than booked": """
         SELECT count(*) FROM attempts a WHERE coalesce(a.cost_micros, 0) <>
           (SELECT coalesce(sum(micros), 0) FROM ledger l WHERE l.attempt_id = a.id)""",

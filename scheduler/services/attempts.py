@@ -44,14 +44,16 @@ def mark_starting(
     handle: Mapping[str, Any],
     *,
     account: str = "",
+    simulated: bool = False,
     now: datetime,
     next_poll_at: datetime,
 ) -> AttemptWork | None:
     """Say that the command is about to be started, and where, on a machine that is the attempt's from now on (or has
     yet to be found); None means: do not start it.
 
-    A job whose cancellation was asked for meanwhile ends here, before anything runs. `next_poll_at` is when a poll
-    takes over if this worker is not heard of again.
+    `account` is where that machine will be, and `simulated` whether it is but drawn. A job whose cancellation was asked
+    for meanwhile ends here, before anything runs. `next_poll_at` is when a poll takes over if this worker is not heard
+    of again.
     """
     with transaction(engine) as session:
         job = jobs.lock_of_attempt(session, attempt_id)
@@ -67,7 +69,7 @@ def mark_starting(
             return None
         jobs.move(session, job, JobState.STARTING, now=now, kind="attempt_starting", attempt_id=attempt_id)
         work = attempts.work(session, attempt_id)
-        return replace(work, machine=pools.acquire(session, work, account=account, now=now))
+        return replace(work, machine=pools.acquire(session, work, account=account, simulated=simulated, now=now))
 
 
 def mark_running(

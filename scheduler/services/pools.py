@@ -32,7 +32,9 @@ ABANDONED = timedelta(hours=1)
 """A machine that is a place on a host, and should have been let go this long ago, has gone with its host."""
 
 
-def acquire(session: Session, work: AttemptWork, *, account: str, now: datetime) -> Machine | None:
+def acquire(
+    session: Session, work: AttemptWork, *, account: str, simulated: bool = False, now: datetime
+) -> Machine | None:
     """A machine for an attempt that this transaction holds; None where an idle one has to leave first: ask again."""
     attempt_id, offer_id, gpu_count = work.attempt_id, work.offer_id, work.gpu_count
     card = None if work.card_id is None else cards.lock(session, work.card_id)
@@ -52,7 +54,7 @@ def acquire(session: Session, work: AttemptWork, *, account: str, now: datetime)
             if leaving or freed:
                 return None
         # where nothing can leave, the capacity was lowered since it was reserved, and the provider has the last word
-        machine = machines.order(session, new_id(), attempt_id, account=account, now=now)
+        machine = machines.order(session, new_id(), attempt_id, account=account, simulated=simulated, now=now)
     attempts.put_on(session, attempt_id, machine.id)
     if card is not None:
         cards.put_on(session, card.id, machine.id)
@@ -70,14 +72,18 @@ def alone_on_card(engine: Engine, work: AttemptWork) -> bool:
         return cards.next_holder(session, card.id, but=work.attempt_id) is None
 
 
-def acquire_later(engine: Engine, work: AttemptWork, *, account: str, now: datetime) -> Machine | None:
+def acquire_later(
+    engine: Engine, work: AttemptWork, *, account: str, simulated: bool = False, now: datetime
+) -> Machine | None:
     """The same for a starting attempt that had to wait for its machine."""
     with transaction(engine) as session:
         jobs.lock(session, work.job_id)
         attempt = attempts.lock(session, work.attempt_id)
         if attempt.lease_token != work.lease_token or attempt.view.state is not AttemptState.STARTING:
             return None
-        return machines.of_attempt(session, work.attempt_id) or acquire(session, work, account=account, now=now)
+        return machines.of_attempt(session, work.attempt_id) or acquire(
+            session, work, account=account, simulated=simulated, now=now
+        )
 
 
 def let_go(
@@ -130,12 +136,6 @@ def on_its_way(engine: Engine, machine: Machine) -> None:
     """The provider has taken the order."""
     with transaction(engine) as session:
         machines.on_its_way(session, machine.id)
-
-
-def came(engine: Engine, machine: Machine, *, simulated: bool, now: datetime) -> None:
-    """It is there."""
-    with transaction(engine) as session:
-        machines.came(session, machine.id, simulated=simulated, now=now)
 
 
 def close(engine: Engine, machine_id: UUID, *, metered_s: float | None, now: datetime) -> bool:
@@ -197,6 +197,36 @@ def forgotten(engine: Engine, keys: list[str]) -> list[str]:
         ours = f"pythia-{machines.installation_id(session)}-"
         known = machines.live_keys(session, keys)
     return [key for key in keys if key.startswith(ours) and key not in known]
+
+
+def given_back_late(
+    engine: Engine,
+    key: str,
+    *,
+    backend: str,
+    account: str,
+    simulated: bool,
+    metered_s: float | None,
+    now: datetime,
+) -> Bill | None:
+    """A forgotten machine was given back: book what it has cost since its account was closed here.
+
+    None where it has no row, as nothing says what it cost an hour or whose it was: then its meter alone is kept.
+    """
+    with transaction(engine) as session:
+        machine = machines.lock_by_key(session, key)
+        if machine is None:
+            machines.note_forgotten(
+                session, key, backend=backend, account=account, simulated=simulated, metered_s=metered_s, now=now
+            )
+            return None
+        if machine.state is not MachineState.GONE or metered_s is None or metered_s <= machine.metered_s:
+            return Bill(billed_s=0, cost_micros=0)
+        rest = machine.tariff.charge(machine.metered_s, metered_s)
+        ledger.book(session, machine, rest, from_s=machine.metered_s, to_s=metered_s, now=now)
+        micros = machine.billed_micros + rest.cost_micros
+        machines.change(session, machine.id, metered_s=metered_s, billed_micros=micros, bill_micros=micros)
+        return rest
 
 
 def vanished(engine: Engine, machine: Machine, *, now: datetime) -> bool:

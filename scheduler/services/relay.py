@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
 from uuid import UUID
 
 import structlog
 
-from scheduler.dispatch import PLACE_WAITING, POLL, QUEUE_OF, RECONCILE, SWEEP, Dispatcher
+from scheduler.dispatch import PLACE_WAITING, POLL, QUEUE_OF, RECONCILE, SWEEP, Arguments, Dispatcher
 from scheduler.services.trainings import ring_training_if_due
 from scheduler.storage import attempts, hosts, jobs, machines, outbox
 from scheduler.storage.engine import Engine, Session, at_once, transaction
@@ -29,6 +30,11 @@ RING_AGAIN_S = 15.0
 
 GLANCE_S = 0.02
 """How often a resting relay asks whether there is something to carry: one query, of a third of a millisecond."""
+
+SHORTEST_EXPIRY_S = 300.0
+"""What is rung again and again is of no use to a worker that comes after the next ring: an outage of workers leaves no
+backlog to those who come back. It stays good for two intervals, so that one is there however long a queue is, and for
+so long at least: sender and worker each go by their own clock, and one that is minutes off must not drop them all."""
 
 MANY, TOGETHER = 8, 25
 """From so many due looks at once on, so many share a doorbell: ten thousand running jobs are looked at 700 times a
@@ -109,7 +115,7 @@ class Relay:
 
     def _ring_placer(self, now: datetime) -> None:
         if self._placer_is_due(now):
-            self.dispatcher.send(PLACE_WAITING, QUEUE_OF[PLACE_WAITING], {})
+            self._ring(PLACE_WAITING, every_s=self.placer_interval_s)
             self._placer_wanted, self._placer_rests_until = False, now + timedelta(seconds=PLACER_REST_S)
 
     def _polls(self, now: datetime) -> int:
@@ -124,11 +130,18 @@ class Relay:
         for host, theirs in by_host.items():
             if len(theirs) < MANY:  # which workers of an earlier version understand, too
                 for one in theirs:
-                    self.dispatcher.send(POLL, QUEUE_OF[POLL], {"attempt_id": one}, host=host)
+                    self._ring(POLL, {"attempt_id": one}, host=host, every_s=RING_AGAIN_S)
             else:
                 for several in batched(theirs, TOGETHER):
-                    self.dispatcher.send(POLL, QUEUE_OF[POLL], {"attempt_ids": ",".join(several)}, host=host)
+                    self._ring(POLL, {"attempt_ids": ",".join(several)}, host=host, every_s=RING_AGAIN_S)
         return len(due)
+
+    def _ring(
+        self, task: str, arguments: Arguments = MappingProxyType({}), *, host: str | None = None, every_s: float
+    ) -> None:
+        """Ring what is rung again until it is answered."""
+        expires_s = max(SHORTEST_EXPIRY_S, 2 * every_s)
+        self.dispatcher.send(task, QUEUE_OF[task], arguments, host=host, expires_s=expires_s)
 
     def _hosts_of(self, session: Session, attempt_ids: Sequence[str], now: datetime) -> Mapping[str, str]:
         """The hosts that alone can answer for some attempts; most installations have none, and are asked seldom."""
@@ -157,7 +170,7 @@ class Relay:
                 awake = hosts.awake(session)
             # each host clears up after itself; anybody can do the rest
             for host in (None, *awake):
-                self.dispatcher.send(SWEEP, QUEUE_OF[SWEEP], {}, host=host)
+                self._ring(SWEEP, host=host, every_s=self.sweep_interval_s)
             rung += 1 + len(awake)
         if self._next_reconciling is None or now >= self._next_reconciling:
             self._next_reconciling = now + timedelta(seconds=self.reconcile_interval_s)
@@ -166,7 +179,7 @@ class Relay:
                 awake = hosts.awake(session) if rented else ()
             if rented:  # what was forgotten is found by the sweep
                 for host in (None, *awake):
-                    self.dispatcher.send(RECONCILE, QUEUE_OF[RECONCILE], {}, host=host)
+                    self._ring(RECONCILE, host=host, every_s=self.reconcile_interval_s)
                 rung += 1 + len(awake)
         if self._next_training is None or now >= self._next_training:
             self._next_training = now + LOOK_FOR_TRAINING

@@ -15,7 +15,7 @@ from scheduler.domain.states import Outcome
 from scheduler.services.attempts import finish
 from scheduler.services.retention import make_months
 from scheduler.storage import attempts, outbox, reservations
-from scheduler.storage.engine import Engine, transaction
+from scheduler.storage.engine import Engine, retried, transaction
 from scheduler.storage.reservations import Imbalance
 
 BATCH = 500
@@ -32,8 +32,10 @@ class Swept:
     """Placed and never claimed, or claimed by somebody who fell silent before starting anything."""
     silent: tuple[UUID, ...]
     """Started, and no backend has given word of them for too long: stop what may still run, then call `lose`."""
+    leaked: tuple[UUID, ...]
+    """Ended, and still holding capacity; always empty, or something is wrong. Released."""
     imbalances: tuple[Imbalance, ...]
-    """Offers whose counter is not the sum of its open reservations; always empty, or something is wrong."""
+    """Offers whose counter was not the sum of its open reservations; always empty, or something is wrong. Set right."""
 
 
 def sweep(engine: Engine, *, now: datetime, lost_after_s: float, unclaimed_s: float = UNCLAIMED_S) -> Swept:
@@ -45,8 +47,19 @@ def sweep(engine: Engine, *, now: datetime, lost_after_s: float, unclaimed_s: fl
         for attempt_id in (*unclaimed, *dropped):
             outbox.ring(session, LAUNCH, QUEUE_OF[LAUNCH], attempt_id=attempt_id)
         silent = attempts.silent_since(session, before=now - timedelta(seconds=lost_after_s), limit=BATCH)
-        unbalanced = reservations.imbalances(session)
-    return Swept(rung_again=(*unclaimed, *dropped), silent=tuple(silent), imbalances=tuple(unbalanced))
+    leaked, unbalanced = _mend_capacity(engine, now)
+    return Swept(
+        rung_again=(*unclaimed, *dropped), silent=tuple(silent), leaked=tuple(leaked), imbalances=tuple(unbalanced)
+    )
+
+
+@retried
+def _mend_capacity(engine: Engine, now: datetime) -> tuple[list[UUID], list[Imbalance]]:
+    with transaction(engine) as session:
+        leaked, unbalanced = reservations.leaked(session), reservations.imbalances(session)
+        if leaked or unbalanced:
+            reservations.mend(session, {*leaked.values(), *(found.offer_id for found in unbalanced)}, now=now)
+    return list(leaked), unbalanced
 
 
 def lose(engine: Engine, attempt_id: UUID, *, now: datetime, simulated: bool, reason: str) -> bool:

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = [
-    "Engine", "Session", "at_once", "database_answers", "make_engine", "reading", "retried", "time_there",
-    "transaction",
+    "Engine", "OperationalError", "Session", "at_once", "database_answers", "make_engine", "reading", "retried",
+    "time_there", "transaction",
 ]  # fmt: skip
 
 _P = ParamSpec("_P")

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from scheduler.domain.states import AttemptState
 from scheduler.storage.engine import Session
-from scheduler.storage.tables import Attempt, Job, Observation, Offer, OutboxMessage
+from scheduler.storage.tables import Attempt, ForgottenMachine, Job, Observation, Offer, OutboxMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,12 @@ class Gauges:
     oldest_unsent_s: float
     """Age of the doorbell that has waited longest; 0 if none waits. It grows when the relay or the broker is down."""
     observations: int
+    forgotten_machines: int
+    """Given back with no row to book them on."""
 
 
 def read(session: Session, now: datetime) -> Gauges:
-    """All of them, in four small queries."""
+    """All of them, in a few small queries."""
     jobs = session.execute(select(Job.state, func.count()).group_by(Job.state)).all()
     attempts = session.execute(
         select(Attempt.state, func.count()).where(Attempt.state != AttemptState.ENDED).group_by(Attempt.state)
@@ -48,4 +50,5 @@ def read(session: Session, now: datetime) -> Gauges:
         unsent_doorbells=unsent,
         oldest_unsent_s=max(0.0, (now - oldest).total_seconds()) if unsent else 0.0,
         observations=session.execute(select(func.count()).select_from(Observation)).scalar_one(),
+        forgotten_machines=session.execute(select(func.count()).select_from(ForgottenMachine)).scalar_one(),
     )

@@ -76,6 +76,21 @@ class MachineRow(Base):
     simulated: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
+class ForgottenMachine(Base):
+    """A machine that was given back and has no row here, as after a restored backup: nobody knows its price, nor whose
+    it was, so it is in no ledger."""
+
+    __tablename__ = "forgotten_machines"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    backend: Mapped[str]
+    account: Mapped[str]
+    simulated: Mapped[bool]
+    metered_s: Mapped[float | None]
+    """By its provider's last word; NULL where that has none."""
+    found_at: Mapped[datetime]
+
+
 class LedgerEntry(Base):
     """What some time of a machine cost, and whose it was. Entries are added and never changed: a trigger refuses it."""
 

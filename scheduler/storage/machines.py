@@ -136,19 +136,22 @@ def evict_idle(session: Session, offer_id: UUID, *, gpus: int, reason: str, now:
 
 
 _ORDER = text(f"""
-INSERT INTO machines (id, key, state, account, attempt_id, requested_at, tenant_id, backend, offer_id, provider, region,
-                      gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour, billing_increment_s, minimum_s)
-SELECT :machine, 'pythia-' || installation.id || '-' || :machine, '{MachineState.REQUESTED}', :account, a.id, :now,
-       tenant_id, backend, offer_id, provider, region, gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour,
-       billing_increment_s, minimum_s
+INSERT INTO machines (id, key, state, account, simulated, attempt_id, requested_at, tenant_id, backend, offer_id,
+                      provider, region, gpu_type, spot, provision_s, gpu_count, micros_per_gpu_hour,
+                      billing_increment_s, minimum_s)
+SELECT :machine, 'pythia-' || installation.id || '-' || :machine, '{MachineState.REQUESTED}', :account, :simulated,
+       a.id, :now, tenant_id, backend, offer_id, provider, region, gpu_type, spot, provision_s, gpu_count,
+       micros_per_gpu_hour, billing_increment_s, minimum_s
 FROM attempts a CROSS JOIN installation WHERE a.id = :attempt
 RETURNING {", ".join(column.key for column in _COLUMNS)}
 """)  # noqa: S608 - names of columns and a state
 
 
-def order(session: Session, machine_id: UUID, attempt_id: UUID, *, account: str, now: datetime) -> Machine:
+def order(
+    session: Session, machine_id: UUID, attempt_id: UUID, *, account: str, simulated: bool, now: datetime
+) -> Machine:
     """Write a machine down for an attempt, on its terms, before the provider is asked for it."""
-    given = {"machine": machine_id, "attempt": attempt_id, "account": account, "now": now}
+    given = {"machine": machine_id, "attempt": attempt_id, "account": account, "simulated": simulated, "now": now}
     return _machine(session.execute(_ORDER, given).mappings().one())
 
 
@@ -159,6 +162,7 @@ _ITS_OWN = select(_ATTEMPTS.c.machine_id).where(
 _OF_ATTEMPT = select(*_COLUMNS).where(_M.id == _ITS_OWN.scalar_subquery(), _M.state != MachineState.GONE)
 _LOCK_OF_ATTEMPT = _OF_ATTEMPT.with_for_update(key_share=True)
 _LOCK = select(*_COLUMNS).where(_M.id == bindparam("machine")).with_for_update(key_share=True)
+_LOCK_BY_KEY = select(*_COLUMNS).where(_M.key == bindparam("named")).with_for_update(key_share=True)
 
 
 def of_attempt(session: Session, attempt_id: UUID) -> Machine | None:
@@ -176,6 +180,26 @@ def lock(session: Session, machine_id: UUID) -> Machine | None:
     return _one(session, _LOCK, machine=machine_id)
 
 
+def lock_by_key(session: Session, key: str) -> Machine | None:
+    """The same, by its name at the provider."""
+    return _one(session, _LOCK_BY_KEY, named=key)
+
+
+_FORGET = text("""
+INSERT INTO forgotten_machines (key, backend, account, simulated, metered_s, found_at)
+VALUES (:key, :backend, :account, :simulated, :metered_s, :now)
+ON CONFLICT (key) DO UPDATE SET metered_s = coalesce(excluded.metered_s, forgotten_machines.metered_s)
+""")
+
+
+def note_forgotten(
+    session: Session, key: str, *, backend: str, account: str, simulated: bool, metered_s: float | None, now: datetime
+) -> None:
+    """Keep what is known of a machine that has no row: its meter, and neither its price nor whose it was."""
+    given = {"key": key, "backend": backend, "account": account, "simulated": simulated}
+    session.execute(_FORGET, {**given, "metered_s": metered_s, "now": now})
+
+
 _STATE = select(_M.state).where(_M.id == bindparam("machine"))
 
 
@@ -184,7 +208,7 @@ def state_of(session: Session, machine_id: UUID) -> MachineState:
     return MachineState(session.execute(_STATE, {"machine": machine_id}).scalar_one())
 
 
-def _one(session: Session, query: Any, **given: UUID) -> Machine | None:
+def _one(session: Session, query: Any, **given: UUID | str) -> Machine | None:
     row = session.execute(query, given).mappings().one_or_none()
     return None if row is None else _machine(row)
 
@@ -192,11 +216,6 @@ def _one(session: Session, query: Any, **given: UUID) -> Machine | None:
 def on_its_way(session: Session, machine_id: UUID) -> bool:
     """The provider has taken the order."""
     return _moved(session, machine_id, (MachineState.REQUESTED,), state=MachineState.PROVISIONING)
-
-
-def came(session: Session, machine_id: UUID, *, simulated: bool, now: datetime) -> bool:
-    """It is there."""
-    return _moved(session, machine_id, ON_ITS_WAY, state=MachineState.READY, simulated=simulated, ready_at=now)
 
 
 _BEGAN = (
@@ -207,7 +226,9 @@ _BEGAN = (
         _M.state.in_(states_before(MachineState.BUSY)),
     )
     .values(
-        state=MachineState.BUSY, ready_at=func.coalesce(_M.ready_at, bindparam("now")), simulated=bindparam("drawn")
+        state=MachineState.BUSY,
+        ready_at=func.coalesce(_M.ready_at, bindparam("now")),
+        simulated=bindparam("drawn"),  # of one that a worker of an earlier version ordered it is known only now
     )
 )
 

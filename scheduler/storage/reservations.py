@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 
+from scheduler.domain.states import AttemptState
 from scheduler.storage.base import core
 from scheduler.storage.engine import Session
-from scheduler.storage.tables import Offer, Reservation
+from scheduler.storage.tables import Attempt, Offer, Reservation
 
 
 def seems_free(session: Session, offer_id: UUID, gpu_count: int) -> bool:
@@ -135,3 +136,44 @@ def imbalances(session: Session) -> list[Imbalance]:
         .having(Offer.reserved_gpus != held)
     )
     return [Imbalance(offer_id=offer_id, counted=counted, held=int(sum_held)) for offer_id, counted, sum_held in rows]
+
+
+def leaked(session: Session) -> dict[UUID, UUID]:
+    """Attempts that have ended and still hold capacity, each with its offer; there should be none at any commit."""
+    rows = session.execute(
+        select(Reservation.attempt_id, Reservation.offer_id)
+        .join(Attempt, Attempt.id == Reservation.attempt_id)
+        .where(Reservation.released_at.is_(None), Attempt.state == AttemptState.ENDED)
+    )
+    return {attempt_id: offer_id for attempt_id, offer_id in rows}  # noqa: C416 - rows are no pairs to mypy
+
+
+# in the order of `_TAKE`
+_LOCK = text("""
+SELECT id FROM offers WHERE id = ANY(CAST(:offers AS uuid[]))
+ORDER BY provider COLLATE "C", region COLLATE "C", instance_type COLLATE "C", gpu_type COLLATE "C" FOR NO KEY UPDATE
+""")
+_RELEASE_ENDED = text(f"""
+UPDATE reservations r SET released_at = :now FROM attempts a
+WHERE a.id = r.attempt_id AND a.state = '{AttemptState.ENDED}' AND r.released_at IS NULL
+  AND r.offer_id = ANY(CAST(:offers AS uuid[]))
+""")  # noqa: S608 - a state
+_RECOUNT = text("""
+UPDATE offers o SET reserved_gpus = held.gpus
+FROM (SELECT id, (SELECT coalesce(sum(gpu_count), 0) FROM reservations r
+                  WHERE r.offer_id = offers.id AND r.released_at IS NULL) AS gpus
+      FROM offers WHERE id = ANY(CAST(:offers AS uuid[]))) held
+WHERE o.id = held.id AND o.reserved_gpus <> held.gpus
+""")
+
+
+def mend(session: Session, offer_ids: Collection[UUID], *, now: datetime) -> None:
+    """Release what ended attempts hold of some offers, and count anew what is held.
+
+    Whoever moves a counter holds its offer until it commits, so once all are locked each counter is that of the
+    reservations that can be seen, or of one whose owner waits for the lock to move it.
+    """
+    given = {"offers": list(offer_ids)}
+    session.execute(_LOCK, given)
+    session.execute(_RELEASE_ENDED, {**given, "now": now})
+    session.execute(_RECOUNT, given)

@@ -9,7 +9,7 @@ from scheduler.storage.host_tables import HostRow
 from scheduler.storage.inventory_tables import ApiKey, Model, Offer, Tenant
 from scheduler.storage.job_tables import CandidateRow, Decision, Event, Job, OutboxMessage
 from scheduler.storage.learning_tables import Training
-from scheduler.storage.machine_tables import Installation, LedgerEntry, MachineRow
+from scheduler.storage.machine_tables import ForgottenMachine, Installation, LedgerEntry, MachineRow
 from scheduler.storage.price_tables import InventoryVersion, OfferPrice, PriceImport, QuarantinedPrice
 from scheduler.storage.queue_tables import Waits
 from scheduler.storage.secret_tables import SecretRow
@@ -24,6 +24,7 @@ __all__ = [
     "CardRow",
     "Decision",
     "Event",
+    "ForgottenMachine",
     "HostRow",
     "Installation",
     "InventoryVersion",

@@ -81,6 +81,19 @@ def test_a_message_waits_for_a_worker_that_is_not_there_yet(settings: Settings, 
         assert [line.split()[0] for line in words_in(notes, expected=1)] == ["early"]
 
 
+def test_a_message_that_nobody_took_in_time_is_dropped_by_whoever_takes_it(settings: Settings, tmp_path: Path) -> None:
+    notes, broker = tmp_path / "notes", broker_for(settings)
+    sender = CeleryDispatcher(broker)
+    for number in range(20):
+        sender.send("note", "maintenance", {"word": f"late-{number}"}, expires_s=0.001)
+    sender.send("note", "maintenance", {"word": "fresh"}, expires_s=600.0)
+    sender.send("note", "maintenance", {"word": "forever"})
+    with noting_worker(settings, notes, "late@test"):
+        assert [line.split()[0] for line in words_in(notes, expected=2)] == ["fresh", "forever"]
+    with Connection(broker.url, transport_options=broker.transport_options) as connection:
+        assert waiting(connection, broker.queue("maintenance")) is None
+
+
 def test_a_message_lies_in_the_queue_of_its_kind_of_work(settings: Settings) -> None:
     broker = broker_for(settings)
     CeleryDispatcher(broker).send("note", "poll", {"word": "x"})

@@ -16,14 +16,17 @@ import sqlalchemy as sa
 from scheduler.dispatch import POLL
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services.cancel import cancel_job
+from scheduler.services.gauges import count_all
 from scheduler.services.import_offers import put_offers
 from scheduler.settings import Faults
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.support.offers import make_offer
 from tests.workers.conftest import leave_nothing
-from tests.workers.works import make_machine
+from tests.workers.works import make_machine, until
 from tests.workers.workshop import Workshop
+from workers.backends.base import Phase
 from workers.backends.simulated import Simulated, fate
+from workers.backends.supervised import Supervised
 
 CLOUD = {"providers": ["cloud"]}
 
@@ -118,6 +121,8 @@ def test_a_job_cancelled_while_its_machine_is_on_its_way_pays_for_that_and_start
     assert workshop.turn_until_over(job_id).state is JobState.CANCELLED
     settled(workshop)
     assert workshop.attempts(job_id)[0].running_at is None
+    assert scalar(workshop, "SELECT sum(billed_micros) FROM machines") > 0
+    assert scalar(workshop, "SELECT bool_and(simulated) FROM machines")
 
 
 def test_a_machine_that_nobody_knows_is_given_back(workshop: Workshop) -> None:
@@ -129,6 +134,78 @@ def test_a_machine_that_nobody_knows_is_given_back(workshop: Workshop) -> None:
     workshop.worker().reconcile()
     assert [report.key for report in backend.list()] == [foreign.key]
     backend.release(foreign.key)
+    # what it cost cannot be said any more; that it was there, and for how long, can
+    known = "SELECT key, backend, simulated, metered_s > 0 FROM forgotten_machines"
+    with workshop.engine.connect() as connection:
+        assert [tuple(row) for row in connection.execute(sa.text(known))] == [
+            (f"pythia-{ours}-from-a-lost-database", "simulated", True, True)
+        ]
+    assert count_all(workshop.engine, now=workshop.clock()).forgotten_machines == 1
+
+
+def local_of(workshop: Workshop) -> Supervised:
+    backend = workshop.backends["local"]
+    assert isinstance(backend, Supervised)
+    return backend
+
+
+def test_a_machine_whose_entry_cannot_be_read_keeps_no_other_from_being_given_back(workshop: Workshop) -> None:
+    job_id = workshop.submit(["sleep", "60"])
+    workshop.turn_until(lambda: workshop.job(job_id).state is JobState.RUNNING)
+    (slot,) = local_of(workshop).list()
+    ours = scalar(workshop, "SELECT id FROM installation")
+    keys = [f"pythia-{ours}-from-a-lost-database-{number}" for number in range(2)]
+    for key in keys:
+        local_of(workshop).provision(make_machine(key=key))
+    cloud_of(workshop).provision(make_machine(key=keys[0]))
+    for key in (slot.key, keys[0]):
+        (local_of(workshop).book.directory / key / "machine.json").write_text("")
+    workshop.worker().reconcile()
+    assert [report.key for report in local_of(workshop).list()] == [slot.key]
+    assert not cloud_of(workshop).list()
+    # what runs there runs on, and is paid for as long as its supervisor says
+    assert workshop.rented() == ["busy"]
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    assert workshop.turn_until_over(job_id).state is JobState.CANCELLED
+    (attempt,) = workshop.attempts(job_id)
+    assert (attempt.outcome, attempt.billed_s is not None) == (Outcome.CANCELLED, True)
+    workshop.turn_until(lambda: not workshop.rented(), step_s=1)
+    assert not local_of(workshop).list()
+    assert scalar(workshop, "SELECT count(*) FROM machine_costs WHERE off_by <> 0") == 0
+
+
+def test_what_runs_on_a_machine_whose_entry_cannot_be_read_ends_when_that_is_given_back(workshop: Workshop) -> None:
+    job_id = workshop.submit(["sleep", "60"])
+    workshop.turn_until(lambda: workshop.job(job_id).state is JobState.RUNNING)
+    (slot,) = local_of(workshop).list()
+    (local_of(workshop).book.directory / slot.key / "machine.json").write_text("")
+    local_of(workshop).release(slot.key)
+    handle = local_of(workshop).locate(workshop.attempts(job_id)[0].id)
+    until(lambda: local_of(workshop).poll(handle).phase is Phase.ENDED)
+
+
+def test_a_provider_that_fails_as_nobody_foresaw_keeps_no_other_from_being_compared(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = scalar(workshop, "SELECT id FROM installation")
+    release, keys = Simulated.release, [f"pythia-{ours}-lost-{number}" for number in range(2)]
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the disk says nothing sensible")
+
+    def release_but_the_first(backend: Simulated, key: str) -> Any:
+        return fail() if key == keys[0] else release(backend, key)
+
+    for key in keys:
+        cloud_of(workshop).provision(make_machine(key=key))
+    monkeypatch.setattr(Supervised, "list", fail)  # of the local one; the simulated one has its own
+    monkeypatch.setattr(Simulated, "list", lambda backend: backend.book.live())
+    monkeypatch.setattr(Simulated, "release", release_but_the_first)
+    workshop.worker().reconcile()
+    assert [report.key for report in cloud_of(workshop).list()] == keys[:1]
+    monkeypatch.undo()
+    workshop.worker().reconcile()
+    assert not cloud_of(workshop).list()
 
 
 def test_a_machine_that_vanished_while_idle_is_noticed_and_paid_for(workshop: Workshop) -> None:

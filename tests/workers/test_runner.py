@@ -293,3 +293,110 @@ def test_a_worker_may_die_before_and_after_everything_it_does(
         assert workshop.events(job_id).count("attempt_ended") == 1, context
         assert workshop.printed(job_id) == "said\n", context
         assert workshop.reserved() == 0, context
+
+
+def run_until_told(workshop: Workshop, tmp_path: Path, name: str, **changes: Any) -> tuple[Any, Path]:
+    """A job that runs until it is told to end, and the folder of its attempt."""
+    wait = f"echo said; until test -e {tmp_path}/{name}; do sleep 0.02; done"
+    job_id = workshop.submit(["sh", "-c", wait], **changes)
+    workshop.turn_until(lambda: workshop.printed(job_id) == "said\n")
+    return job_id, Path(workshop.backends["local"].locate(workshop.attempts(job_id)[0].id)["folder"])
+
+
+def kill(folder: Path) -> None:
+    """End an attempt's processes as a power cut does."""
+    status = read_status(folder)
+    assert status is not None
+    assert status.supervisor is not None
+    for process in (status.supervisor, status.command):
+        if process is not None:
+            os.kill(process.pid, signal.SIGKILL)
+    until(lambda: not status.attended)
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b'{"state": "runn', b"\0" * 64, b"[]"], ids=["empty", "half", "zeroes", "a list"]
+)
+def test_an_attempt_whose_status_a_power_cut_has_left_unreadable_is_lost(
+    workshop: Workshop, tmp_path: Path, left: bytes
+) -> None:
+    job_id, folder = run_until_told(workshop, tmp_path, "never", max_attempts=1)
+    kill(folder)
+    (folder / "status.json").write_bytes(left)
+    assert workshop.turn_until_over(job_id).state is JobState.FAILED
+    (attempt,) = workshop.attempts(job_id)
+    assert attempt.outcome is Outcome.LOST
+    assert workshop.reserved() == 0
+    workshop.turn_until(lambda: not workshop.rented(), step_s=1)
+
+
+def break_looks(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, broken: Any) -> None:
+    """Let every look at one attempt fail as no backend foresees."""
+    poll = Supervised.poll
+
+    def look(backend: Supervised, handle: Any) -> Any:
+        if handle["folder"] == str(broken):
+            raise RuntimeError("the disk says nothing sensible")
+        return poll(backend, handle)
+
+    monkeypatch.setattr(Supervised, "poll", look)
+
+
+def test_an_attempt_that_nobody_can_look_at_is_given_up_and_keeps_no_other_from_being_looked_at(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, folder = run_until_told(workshop, tmp_path, "never", max_attempts=1)
+    other, _ = run_until_told(workshop, tmp_path, "go")
+    break_looks(workshop, monkeypatch, folder)
+    workshop.lost = {POLL}  # all looks are those of the sweep, the one that fails first
+    (tmp_path / "go").touch()
+    workshop.ahead += timedelta(seconds=2 * LEASE_S)
+    workshop.worker().sweep()
+    until(lambda: (workshop.worker().sweep(), workshop.job(other).state is JobState.COMPLETED)[1])
+    assert workshop.job(job_id).state is JobState.RUNNING
+    assert workshop.turn_until_over(job_id, step_s=LEASE_S).state is JobState.FAILED
+    (attempt,) = workshop.attempts(job_id)
+    assert attempt.outcome is Outcome.LOST
+    assert workshop.reserved() == 0
+    until(lambda: not (status := read_status(folder)) or not status.attended)  # and was stopped
+
+
+def test_an_attempt_that_nobody_can_look_at_can_be_cancelled(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, folder = run_until_told(workshop, tmp_path, "never")
+    break_looks(workshop, monkeypatch, folder)
+    cancel_job(workshop.engine, DEFAULT_TENANT, job_id, now=workshop.clock())
+    workshop.ahead += timedelta(seconds=LEASE_S)
+    assert workshop.turn_until_over(job_id, step_s=0.1).state is JobState.CANCELLED
+    assert workshop.reserved() == 0
+    until(lambda: not (status := read_status(folder)) or not status.attended)
+
+
+def test_an_attempt_whose_folder_cannot_be_written_is_given_up(workshop: Workshop) -> None:
+    backend = workshop.backends["local"]
+    assert isinstance(backend, Supervised)
+    backend.directory.parent.mkdir(parents=True, exist_ok=True)
+    backend.directory.write_text("a file where a folder should be")
+    job_id = workshop.submit(["true"], max_attempts=1)
+    assert workshop.turn_until_over(job_id, step_s=LEASE_S).state is JobState.FAILED
+    assert [attempt.outcome for attempt in workshop.attempts(job_id)] == [Outcome.LOST]
+    assert workshop.reserved() == 0
+
+
+def test_output_that_cannot_be_read_does_not_end_what_runs(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, _ = run_until_told(workshop, tmp_path, "go")
+    monkeypatch.setattr(Supervised, "collect", _not_to_be_read)
+    for _ in range(12):
+        workshop.ahead += timedelta(seconds=LEASE_S)
+        workshop.turn()
+    assert workshop.job(job_id).state is JobState.RUNNING
+    (tmp_path / "go").touch()
+    job = workshop.turn_until_over(job_id, step_s=1)
+    assert (job.state, workshop.attempts(job_id)[0].outcome) == (JobState.COMPLETED, Outcome.COMPLETED)
+
+
+def _not_to_be_read(*_: object, **__: object) -> None:
+    raise OSError("the disk says nothing sensible")

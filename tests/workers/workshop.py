@@ -76,7 +76,15 @@ class Workshop:
             engine=self.engine, backends=self.backends, clock=self.clock, lease_s=LEASE_S, poll_interval_s=0.05
         )
 
-    def send(self, task: str, queue: QueueKind, arguments: Arguments, *, host: str | None = None) -> None:
+    def send(
+        self,
+        task: str,
+        queue: QueueKind,
+        arguments: Arguments,
+        *,
+        host: str | None = None,
+        expires_s: float | None = None,
+    ) -> None:
         """The broker: it keeps messages until a worker comes."""
         if task not in self.lost:
             self.messages.append((task, dict(arguments)))

@@ -50,6 +50,9 @@ class Entry:
     """The meter at which the provider will take it away."""
     taken_silently: bool = False
     closed_s: float | None = None
+    unreadable: bool = False
+    """A power cut took what was written of it: nothing begins on it any more, and nobody can say what its meter was.
+    Never written itself."""
 
     @property
     def running(self) -> list[str]:
@@ -150,7 +153,9 @@ class MachineBook:
                 self._write(Entry(key=key, opened_at=now, read_at=now, provision_s=0.0, closed_s=0.0))
                 return MachineReport(key=key, phase=MachinePhase.GONE, metered_s=None)
             entry = self._aged(found, now)
-            if not entry.over:
+            if entry.unreadable:
+                self._unmark(key)
+            elif not entry.over:
                 running = entry.running
                 for attempt_id in running:
                     entry = _ended(entry, attempt_id, (used_s or {}).get(attempt_id, 0.0), now)
@@ -158,10 +163,10 @@ class MachineBook:
                 entry = replace(entry, closed_s=closed_s, metered_s=closed_s, read_at=now)
             return self._report(self._write(entry), now)
 
-    def running(self, key: str) -> list[str]:
-        """The attempts that have begun on a machine and not ended."""
+    def running(self, key: str) -> list[str] | None:
+        """The attempts that have begun on a machine and not ended; None where nobody can say any more."""
         entry = self._read(key)
-        return [] if entry is None else entry.running
+        return [] if entry is None else None if entry.unreadable else entry.running
 
     def live(self) -> list[MachineReport]:
         """Every machine that is not gone."""
@@ -191,7 +196,7 @@ class MachineBook:
                 entry = self._aged(found, self.clock())
                 if entry != found:
                     self._write(entry)
-            if not entry.over:
+            if not entry.over or entry.unreadable:  # there until it is given back: what is not listed has vanished
                 yield entry
 
     def _rented(self, pool: str, opening: str) -> int:
@@ -203,6 +208,9 @@ class MachineBook:
         """Found without looking through all that is gone."""
         (self.directory / _LIVE).mkdir(exist_ok=True)
         (self.directory / _LIVE / key).touch()
+
+    def _unmark(self, key: str) -> None:
+        (self.directory / _LIVE / key).unlink(missing_ok=True)
 
     def _meter(self, entry: Entry, now: float) -> float:
         if entry.over:
@@ -226,6 +234,8 @@ class MachineBook:
         return replace(entry, closed_s=end_s, metered_s=end_s, read_at=now)
 
     def _report(self, entry: Entry, now: float) -> MachineReport:
+        if entry.unreadable:
+            return MachineReport(key=entry.key, phase=MachinePhase.GONE, metered_s=None)
         if entry.closed_s is not None:
             return MachineReport(key=entry.key, phase=MachinePhase.GONE, metered_s=entry.closed_s)
         metered_s = self._meter(entry, now)
@@ -235,16 +245,25 @@ class MachineBook:
         )
 
     def _read(self, key: str) -> Entry | None:
-        body: dict[str, Any] | None = read_json(self.directory / key / _NAME)
+        path = self.directory / key / _NAME
+        try:
+            body: dict[str, Any] | None = read_json(path)
+        except ValueError:
+            lost_at = path.stat().st_mtime
+            return Entry(key=key, opened_at=lost_at, read_at=lost_at, provision_s=0.0, closed_s=0.0, unreadable=True)
         if body is None:
             return None
         body.pop("attempt_id", None)  # in books from before machines were shared; the uses say as much
         return Entry(**body)
 
     def _write(self, entry: Entry) -> Entry:
-        write_json(self.directory / entry.key / _NAME, asdict(entry), durable=False)
+        if entry.unreadable:
+            return entry
+        body = asdict(entry)
+        del body["unreadable"]  # workers of an earlier version know of no such thing
+        write_json(self.directory / entry.key / _NAME, body, durable=False)
         if entry.over:
-            (self.directory / _LIVE / entry.key).unlink(missing_ok=True)
+            self._unmark(entry.key)
         return entry
 
     @contextmanager

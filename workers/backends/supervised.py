@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -154,12 +154,20 @@ class Supervised:
     def release(self, key: str) -> MachineReport:
         """Give a slot back; what runs there is ended, with the time that it has had so far on the meter."""
         used_s: dict[str, float] = {}
-        for attempt_id in self.book.running(key):
+        running = self.book.running(key)
+        for attempt_id in self._ordered_on(key) if running is None else running:
             handle = self.locate(UUID(attempt_id))
             self.stop(handle, hard=True)
             status = read_status(Path(handle["folder"]))
             used_s[attempt_id] = 0.0 if status is None else status.held_s
         return self.book.close(key, used_s=used_s)
+
+    def _ordered_on(self, key: str) -> Iterator[str]:
+        """Every attempt that was ever to run on a machine, as its order says."""
+        for folder in self.directory.iterdir() if self.directory.is_dir() else ():
+            with suppress(ValueError):
+                if (order := read_order(folder)) is not None and order.machine_key == key:
+                    yield folder.name
 
     def list(self) -> Sequence[MachineReport]:
         """Every slot that is held."""

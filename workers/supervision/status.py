@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.supervision.files import read_json, write_json
-from workers.supervision.order import LOCK, STATUS
+from workers.supervision.order import LOCK, STATUS, WORK, read_order
 from workers.supervision.processes import ProcessId
 from workers.supervision.stopped import OutOfMemory, Stopped
 
@@ -69,7 +69,10 @@ class Status:
 
 def read_status(folder: Path) -> Status | None:
     """The status in a directory, None if no supervisor has begun there."""
-    body = read_json(folder / STATUS)
+    try:
+        body = read_json(folder / STATUS)
+    except ValueError:
+        return _of_unreadable(folder)
     if body is None:
         return None
     read: dict[str, Any] = {
@@ -80,6 +83,17 @@ def read_status(folder: Path) -> Status | None:
         "out_of_memory": _maybe(body.pop("out_of_memory"), OutOfMemory),
     }
     return Status(**read, **body)
+
+
+def _of_unreadable(folder: Path) -> Status:
+    """A power cut took what was written last, and whoever wrote it: a supervisor that is gone, last heard of then."""
+    heard_at, order = (folder / STATUS).stat().st_mtime, read_order(folder)
+    simulated = order is not None and order.truth is not None
+    held_s = 0.0 if order is None or simulated else max(0.0, heard_at - (folder / WORK).stat().st_mtime)
+    return Status(
+        state=RunState.RUNNING, supervisor=None, heartbeat_at=heard_at, held_s=held_s, simulated=simulated,
+        failure="what was last written of it cannot be read",
+    )  # fmt: skip
 
 
 def _maybe(value: Any, make: Any) -> Any:

@@ -70,6 +70,7 @@ def _lines(gauges: Gauges) -> Iterator[str]:
         ("pythia_unsent_doorbells", "Messages that wait for the relay", gauges.unsent_doorbells),
         ("pythia_oldest_unsent_seconds", "Age of the message that has waited longest", gauges.oldest_unsent_s),
         ("pythia_observations", "Measurements kept", gauges.observations),
+        ("pythia_forgotten_machines", "Machines given back that are in no ledger", gauges.forgotten_machines),
     ):
         yield f"# HELP {name} {help_text}"
         yield f"# TYPE {name} gauge"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from scheduler.broker import QueueKind
-from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, SWEEP, Arguments
+from scheduler.dispatch import LAUNCH, PLACE_WAITING, POLL, RECONCILE, SWEEP, Arguments
 from scheduler.domain.states import JobState, Outcome
 from scheduler.services import attempts, relay
 from scheduler.services.relay import CLAIM_S, PLACER_REST_S, RING_AGAIN_S, Relay
@@ -175,10 +176,50 @@ def test_a_silent_attempt_is_named_and_once_given_up_its_job_is_placed_again(ins
     assert installation.reserved() == 0
 
 
-def test_capacity_that_nobody_holds_is_noticed(installation: Installation) -> None:
+def test_capacity_that_nobody_holds_is_noticed_and_set_right(installation: Installation) -> None:
     installation.sell(make_offer("A100-80GB-SXM"))
     installation.submit(make_spec())
     assert swept(installation).imbalances == ()
     with installation.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE offers SET reserved_gpus = 5 WHERE gpu_type = 'A100-80GB-SXM'")
+    held = installation.reserved() - 5
     assert [(found.counted, found.held) for found in swept(installation).imbalances] == [(5, 0)]
+    assert swept(installation).imbalances == ()
+    assert installation.reserved() == held == 1
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_capacity_that_an_ended_attempt_still_holds_is_released(installation: Installation, counted: bool) -> None:
+    work = installation.run(installation.submit(make_spec()).job.id)
+    running = installation.run(installation.submit(make_spec()).job.id)
+    installation.finish(work, Outcome.COMPLETED)
+    assert (swept(installation).leaked, installation.reserved()) == ((), 1)
+    with installation.engine.begin() as connection:
+        reopen = sa.text("UPDATE reservations SET released_at = NULL WHERE attempt_id = :attempt RETURNING offer_id")
+        offer_id = connection.execute(reopen, {"attempt": work.attempt_id}).scalar_one()
+        if counted:
+            count = sa.text("UPDATE offers SET reserved_gpus = reserved_gpus + 1 WHERE id = :offer")
+            connection.execute(count, {"offer": offer_id})
+    found = swept(installation)
+    assert (found.leaked, len(found.imbalances)) == ((work.attempt_id,), 0 if counted else 1)
+    assert (swept(installation).leaked, swept(installation).imbalances) == ((), ())
+    assert installation.reserved() == 1
+    assert installation.finish(running, Outcome.COMPLETED)
+    assert installation.reserved() == 0
+
+
+def test_what_is_rung_again_and_again_expires_and_what_is_rung_once_does_not(installation: Installation) -> None:
+    work = installation.run(installation.submit(make_spec()).job.id)
+    attempts.still_running(installation.engine, work, now=installation.now, next_poll_at=installation.now)
+    installation.submit(make_spec(constraints={"gpu_types": ["L40S"], "gpu_count": 8}))
+    dispatcher = RecordingDispatcher()
+    relaying = Relay(installation.engine, dispatcher, sweep_interval_s=60.0, reconcile_interval_s=2.0)
+    relaying.step(installation.now)
+    installation.submit(make_spec(constraints={"gpu_types": ["L40S"], "gpu_count": 8}))
+    relaying.step(installation.later(60))
+    expiries = {task: after_s for (task, _, _), after_s in zip(dispatcher.sent, dispatcher.expiries, strict=True)}
+    shortest = relay.SHORTEST_EXPIRY_S
+    assert expiries == {
+        LAUNCH: None, POLL: max(shortest, 2 * RING_AGAIN_S), SWEEP: shortest, RECONCILE: shortest,
+        PLACE_WAITING: shortest,
+    }  # fmt: skip

@@ -158,3 +158,24 @@ def test_a_shared_machine_that_is_closed_ends_every_use(book: MachineBook) -> No
     ended = book.end(machine.key, "b", used_s=999.0, ended_at=9e9)
     assert ended is not None
     assert ended[0].to_s <= 75.0
+
+
+@pytest.mark.parametrize("left", [b"", b'{"key": "pyth', b"\0" * 64, b"[]"], ids=["empty", "half", "zeroes", "a list"])
+def test_a_machine_whose_entry_a_power_cut_has_left_unreadable_is_there_until_it_is_given_back(
+    book: MachineBook, left: bytes
+) -> None:
+    broken, whole = make_machine(), make_machine()
+    for machine in (broken, whole):
+        book.open(machine)
+        book.begin(machine.key, "a")
+    (book.directory / broken.key / "machine.json").write_bytes(left)
+    assert {report.key for report in book.live()} == {broken.key, whole.key}
+    assert [entry.key for entry in book.entries() if not entry.unreadable] == [whole.key]
+    # nothing begins on it, nobody makes up a meter for it, and it is not opened anew
+    with pytest.raises(StartFailed, match="gone"):
+        book.begin(broken.key, "b")
+    assert book.end(broken.key, "a", used_s=10.0, ended_at=0.0) is None
+    assert book.running(broken.key) is None
+    gone = MachineReport(key=broken.key, phase=MachinePhase.GONE, metered_s=None)
+    assert [book.open(broken), book.close(broken.key), book.close(broken.key)] == [gone] * 3
+    assert [report.key for report in book.live()] == [whole.key]
