@@ -142,6 +142,14 @@ def test_bad_lines_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
     ]
 
 
+def test_sources_name_their_rows_as_they_please(tmp_path: Path) -> None:
+    rows = [raw_training(id="1", source=source) for source in ("lab", "plant", "lab")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    reading = read_telemetry(tmp_path, load_models(), load_gpu_types())
+    assert [(seen.source, seen.id) for seen in reading.observations] == [("lab", "1"), ("plant", "1")]
+    assert [line.why for line in reading.rejected] == ["id 1 of lab was already read"]
+
+
 def test_a_damaged_archive_is_reported_and_does_not_stop_the_reading(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(json.dumps(raw_training()).encode())[:-9])
     (tmp_path / "b.jsonl").write_text(json.dumps(raw_training(id="b")))
