@@ -45,7 +45,9 @@ def test_a_run_out_of_memory_is_a_lower_bound_and_no_value() -> None:
 
 
 def test_what_an_engine_grabbed_up_front_is_not_its_need() -> None:
-    assert observe(raw_training(vram_metric="preallocated")).peak_vram_gib is None
+    grabbed = observe(raw_training(vram_metric="preallocated", peak_allocated_gib=18.0))
+    assert grabbed.peak_vram_gib is None
+    assert other_readings(grabbed) == ()
 
 
 def test_a_further_reading_is_an_observation_of_its_own() -> None:

@@ -209,7 +209,8 @@ class Supervisor:
         if self._truth is None:
             self._passed(elapsed)
             if probe.peak_vram_gib is None and self._order.gpu_count and said.peak_reserved_gib is not None:
-                self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="reserved")
+                grabbed = self._order.preallocates
+                self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="preallocated" if grabbed else "reserved")
         else:
             # a run that was cut short shows no peak: it had not come to it
             self._note(peak_vram_gib=self._truth.peak_vram_gib if completed else None)
