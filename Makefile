@@ -61,7 +61,7 @@ engines: ## Install dstack and SkyPilot beside Pythia, for the tests of what the
 			--disable-pip-version-check --no-deps --requirement tests/scheduler/exports/requirements.txt && \
 		touch .venv-engines/.ready || { rm -rf .venv-engines; echo "they could not be installed: their tests will skip"; }; }
 
-bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out; time its forecasts (PYTHIA_OBSERVATIONS_DIR; ARGS="--speed": only that)
+bench-predictor: bench-tools ## Score the predictor beside its baselines on groups held out and on new sources; time its forecasts (PYTHIA_OBSERVATIONS_DIR; ARGS="--speed": only that)
 	@$(BIN)/python -m benchmarks.predictor $(ARGS)
 
 bench-validation: $(READY) ## Compare the shipped predictor with measurements that are kept apart (PYTHIA_VALIDATION_DIR)

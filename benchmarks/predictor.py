@@ -1,5 +1,7 @@
 """`make bench-predictor`: errors on held-out groups beside arithmetic and outside tools, and how fast forecasts are.
 
+Then how soon a new source is known: one training for each source that is left out, some minutes on two cores.
+
 The last line is one JSON object. Needs PYTHIA_OBSERVATIONS_DIR, a folder of observations.
 """
 
@@ -22,6 +24,8 @@ import numpy as np
 from benchmarks.baselines import side_by_side, table
 from predictor.architectures.catalogue import load_models
 from predictor.bundle import Bundle, load_bundle
+from predictor.evaluation.configurations import TOYS
+from predictor.evaluation.learning_curve import DRAWS, Point, curve_table, learning_curve
 from predictor.evaluation.report import make_report
 from predictor.evaluation.scores import Score, score_table
 from predictor.evaluation.totals import memory_totals
@@ -65,6 +69,10 @@ SITE = ("argonne", "fms_acceleration")
 """Sources that stand for a site: together they measured training memory, training time and serving time."""
 
 
+OWN = (0, 10, 100)
+"""A new source's own observations after which its others are forecast; `pythia evaluate --report` has more of them."""
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--speed", action="store_true", help="only time forecasts, score nothing")
@@ -87,8 +95,32 @@ def main() -> int:
     rows, notes = side_by_side(observations, found.judged)
     print("\n".join([*table(rows), *notes]))
     figures["baselines"] = [row.to_json() for row in rows]
+    points = learning_curve(observations, seed=SEED, counts=OWN)
+    print(f"A source never seen, after {', '.join(map(str, OWN))} of its own observations (medians of {DRAWS} draws):")
+    print("\n".join(curve_table(points)))
+    figures["new_source"] = new_source(points)
     print(json.dumps(figures))
     return 0
+
+
+def new_source(points: Sequence[Point]) -> dict[str, object]:
+    """Of each task and number of own observations: all sources pooled, and each source once; toys in neither."""
+    found: dict[str, object] = {}
+    for pooled in points:
+        if pooled.source is None:
+            each = [
+                one.error
+                for one in points
+                if (one.task, one.own) == (pooled.task, pooled.own) and one.source not in (None, *TOYS)
+            ]
+            found[f"{pooled.task} after {pooled.own}"] = {
+                "sources": pooled.sources,
+                "configurations": pooled.configurations,
+                "learned": round(pooled.error, 4),
+                "source_mean": round(float(np.mean(each)), 4),
+                "covered": round(pooled.covered, 4),
+            }
+    return found
 
 
 def speed(observations: Sequence[Observation]) -> dict[str, object]:

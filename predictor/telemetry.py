@@ -148,7 +148,8 @@ def read_observation(raw: Mapping[str, Any], models: ModelSource, gpus: GpuCatal
         ),
         outcome=spec.outcome,
         peak_vram_gib=_memory(spec, gpu),
-        peak_allocated_gib=spec.peak_allocated_gib,
+        # an engine that grabs the card fills it with tensors of its own
+        peak_allocated_gib=None if spec.vram_metric == PREALLOCATED else spec.peak_allocated_gib,
         peak_reserved_gib=spec.peak_reserved_gib if spec.vram_metric == VramMetric.DRIVER else None,
         step_time_s=_step_time(spec, workload, layout),
         runtime_s=_runtime(spec, workload),

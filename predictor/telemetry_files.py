@@ -40,11 +40,12 @@ class Reading:
 def read_telemetry(path: Path, models: ModelSource, gpus: GpuCatalogue) -> Reading:
     """All observations of a JSONL file (plain or gzipped), or of every such file in a folder, by name.
 
-    A repeated id is kept out like any other bad line, so that reading a folder twice teaches nothing twice.
+    An id that its source has used already is kept out like any other bad line: reading a folder twice teaches nothing
+    twice.
     """
     observations: list[Observation] = []
     rejected: list[Rejected] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for file in _files(path):
         for line, raw in _lines(file, rejected):
             try:
@@ -52,10 +53,12 @@ def read_telemetry(path: Path, models: ModelSource, gpus: GpuCatalogue) -> Readi
             except PythiaError as error:
                 rejected.append(Rejected(file=file.name, line=line, why=str(error)))
                 continue
-            if observation.id in seen:
-                rejected.append(Rejected(file=file.name, line=line, why=f"id {observation.id} was already read"))
+            key = (observation.source, observation.id)
+            if key in seen:
+                why = f"id {observation.id} of {observation.source} was already read"
+                rejected.append(Rejected(file=file.name, line=line, why=why))
                 continue
-            seen.add(observation.id)
+            seen.add(key)
             observations.append(observation)
     return Reading(observations=tuple(observations), rejected=tuple(rejected))
 

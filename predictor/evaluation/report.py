@@ -25,7 +25,7 @@ from predictor.evaluation.judged import Judged
 from predictor.evaluation.learning_curve import Point, learning_curve
 from predictor.evaluation.scores import HeldOutForecast, Score, enough, folds_of, score
 from predictor.evaluation.slices import SliceError, slice_errors
-from predictor.evaluation.worst import WorstRow, worst_rows
+from predictor.evaluation.worst import WorstRow, readings_of, worst_rows
 from predictor.features import Task
 from predictor.gather import Floats
 from predictor.learned.folds import GROUPINGS
@@ -116,7 +116,7 @@ def make_report(
     ]
     if curve:
         say("how soon a new site is known")
-    by_id = {observation.id: observation for observation in observations}
+    readings = readings_of(observations)
     return Report(
         seed=seed,
         created=created,
@@ -128,7 +128,7 @@ def make_report(
         reliability=tuple(part for one in judged for part in fit_reliability(one)),
         curve=learning_curve(observations, seed=seed) if curve else (),
         ablations=tuple(ablated),
-        worst=tuple(row for one in judged if one.grouping == LOOKED_INTO for row in worst_rows(one, by_id)),
+        worst=tuple(row for one in judged if one.grouping == LOOKED_INTO for row in worst_rows(one, readings)),
         judged=tuple(judged),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,10 +10,13 @@ import numpy as np
 from predictor.evaluation.judged import Judged
 from predictor.features import Task
 from predictor.forecast import Question
-from predictor.telemetry import Observation
+from predictor.telemetry import Observation, other_readings
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
 SHOWN = 20
+
+Readings = Mapping[tuple[str, str], Observation]
+"""By source and id, as they are told apart everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,12 @@ class WorstRow:
         return asdict(self)
 
 
-def worst_rows(judged: Judged, by_id: Mapping[str, Observation], shown: int = SHOWN) -> list[WorstRow]:
+def readings_of(observations: Iterable[Observation]) -> Readings:
+    """Every observation and the further readings of its memory."""
+    return {(one.source, one.id): one for seen in observations for one in (seen, *other_readings(seen))}
+
+
+def worst_rows(judged: Judged, readings: Readings, shown: int = SHOWN) -> list[WorstRow]:
     """The `shown` rows furthest off as a ratio, one of each configuration; the worst comes first."""
     found, said, task = judged.found, judged.said, judged.task
     missed = np.where(judged.done, np.abs(said.p50 - found.measured), -1.0)
@@ -67,7 +75,7 @@ def worst_rows(judged: Judged, by_id: Mapping[str, Observation], shown: int = SH
             source=str(found.source[row]),
             family=str(found.family[row]),
             gpu_type=str(found.gpu_type[row]),
-            job=describe(by_id[str(found.ids[row]).removesuffix("#allocated")].question),
+            job=describe(readings[str(found.source[row]), str(found.ids[row])].question),
             unit="GiB" if task.is_memory else "s",
             measured=_rounded(np.exp(found.measured[row])),
             p50=_rounded(np.exp(said.p50[row])),

@@ -3,6 +3,7 @@
 Used of serving (a JSON object, or one on each line with `--append-result`):
 - `model_id`; `backend` (`endpoint_type`): which server, where it is not just `openai`
 - `completed`, `total_input_tokens`, `total_output_tokens`: the requests and their mean lengths
+- `failed`, `num_prompts`: whether all were answered; the seconds that went on others would be taken for work
 - `duration`: seconds for all of them; `max_concurrency`: how many at once
 - `request_rate`: "inf" where all are sent at once; at a finite rate the time tells of the arrivals, not of the server
 - `tensor_parallel_size`, `pipeline_parallel_size`, `data_parallel_size`: where the user wrote them with `--metadata`
@@ -54,6 +55,9 @@ def _serving(line: int, result: Mapping[str, object]) -> Draft:
     requests, duration = whole(result.get("completed")), positive(result.get("duration"))
     if requests is None or duration is None:
         raise UnusableResult("no request was completed, or no duration measured")
+    asked = max(requests + (whole(result.get("failed")) or 0), whole(result.get("num_prompts")) or 0)
+    if asked > requests:
+        raise UnusableResult(f"{asked - requests} of {asked} requests failed, and took some of the duration")
     rate = result.get("request_rate")
     if number(rate) is not None:
         raise UnusableResult(

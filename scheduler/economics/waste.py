@@ -1,7 +1,7 @@
 """What was paid for and not used, and why: the cost of ended attempts and idle machines, taken apart.
 
 Every paid dollar is counted once at most, so the causes add up. Of a completed attempt's bill the seconds before and
-after its command are its cold start; of the rest, whatever the cheapest candidate that would have held the measured
+after its work are its cold start; of the rest, whatever the cheapest candidate that would have held the measured
 peak would not have cost was not needed. Nothing of a bill whose work was not kept was of use.
 """
 
@@ -33,7 +33,7 @@ class Cause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     """The attempt ran out of memory, and all of it had to be done again."""
     COLD_START = "cold_start"
-    """From the order of the machine until the command ran, and what billing rounds up."""
+    """From the order of the machine until the work began, and what billing rounds up."""
     NOT_KEPT = "not_kept"
     """The attempt failed, was stopped, or lost its machine."""
     HEADROOM = "headroom"
@@ -50,7 +50,7 @@ class Better:
     micros: int
     """Of the whole use, its run drawn out by as much as the run that was measured."""
     before_s: float
-    """Of this use, until the command runs."""
+    """Of this use, until its work begins."""
     run_s: float
 
 
@@ -68,6 +68,7 @@ class Use:
     micros: int
     billed_s: int
     runtime_s: float | None
+    """Of its work; of its command where the work's is not known."""
     usable_gib: float | None
     """Of one GPU."""
     peak_gib: float | None

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from predictor.words import VramMetric
 from scheduler.domain.drift import Miss, SliceDrift, find_drift
 from scheduler.domain.states import Outcome
+from scheduler.domain.teaching import work_s
 from scheduler.storage import outcomes
 from scheduler.storage.engine import Engine, reading
 from scheduler.storage.outcomes import Finished
@@ -47,7 +49,8 @@ def _memory(one: Finished, slices: Mapping[str, str]) -> Miss | None:
         usable = one.forecast.get("usable_vram_gib")
         within = bool(usable) and p95 >= usable
         return Miss(quantity="memory", error=None, within=within, promised=0.95, slices=slices)
-    if not one.peak_vram_gib:
+    # a forecast speaks of the need as the driver sees it: what an engine grabbed, or its allocator counts, is another
+    if not one.peak_vram_gib or (one.vram_metric or VramMetric.DRIVER) != VramMetric.DRIVER:
         return None
     error = abs(math.log(one.peak_vram_gib / p50))
     return Miss(quantity="memory", error=error, within=one.peak_vram_gib <= p95, promised=0.95, slices=slices)
@@ -58,5 +61,8 @@ def _time(one: Finished, slices: Mapping[str, str]) -> Miss | None:
     p10, p50, p90 = (said.get(name) for name in ("p10", "p50", "p90"))
     if one.outcome != Outcome.COMPLETED or not one.runtime_s or not (p10 and p50 and p90):
         return None
-    error = abs(math.log(one.runtime_s / p50))
-    return Miss(quantity="time", error=error, within=p10 <= one.runtime_s <= p90, promised=0.8, slices=slices)
+    took = work_s(one.runtime_s, one.forecast)
+    if took is None:
+        return None
+    error = abs(math.log(took / p50))
+    return Miss(quantity="time", error=error, within=p10 <= took <= p90, promised=0.8, slices=slices)

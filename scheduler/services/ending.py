@@ -121,8 +121,8 @@ def _teach(
 ) -> None:
     view = attempt.view
     body = observation_body(
-        view.id, result, workload=job.spec["workload"], gpu_type=view.gpu_type, layout=view.layout,
-        has_device_memory=view.forecast.get("usable_vram_gib") is not None, shared=shared,
+        view.id, result, forecast=view.forecast, workload=job.spec["workload"], gpu_type=view.gpu_type,
+        layout=view.layout, shared=shared,
     )  # fmt: skip
     if body is not None:
         observations.add(session, tenant_id=job.tenant_id, body=body, attempt_id=view.id, now=now)

@@ -25,7 +25,9 @@ class Finished:
     forecast: Mapping[str, Any]
     workload: Mapping[str, Any]
     runtime_s: float | None
+    """Of the command, its start-up included."""
     peak_vram_gib: float | None
+    vram_metric: str | None
 
 
 def finished(session: Session, *, since: datetime, limit: int, tenant_id: UUID) -> list[Finished]:
@@ -33,7 +35,7 @@ def finished(session: Session, *, since: datetime, limit: int, tenant_id: UUID) 
     newest = (
         select(
             Attempt.tenant_id, Attempt.gpu_type, Attempt.outcome, Attempt.forecast, Job.spec["workload"],
-            Attempt.runtime_s, Attempt.peak_vram_gib,
+            Attempt.runtime_s, Attempt.peak_vram_gib, Attempt.vram_metric,
         )
         .join(Job, Job.id == Attempt.job_id)
         .where(

@@ -45,7 +45,9 @@ def test_a_run_out_of_memory_is_a_lower_bound_and_no_value() -> None:
 
 
 def test_what_an_engine_grabbed_up_front_is_not_its_need() -> None:
-    assert observe(raw_training(vram_metric="preallocated")).peak_vram_gib is None
+    grabbed = observe(raw_training(vram_metric="preallocated", peak_allocated_gib=18.0))
+    assert grabbed.peak_vram_gib is None
+    assert other_readings(grabbed) == ()
 
 
 def test_a_further_reading_is_an_observation_of_its_own() -> None:
@@ -140,6 +142,14 @@ def test_bad_lines_are_named_and_the_rest_goes_in(tmp_path: Path) -> None:
         ("one.jsonl", 5),
         ("two.jsonl.gz", 2),
     ]
+
+
+def test_sources_name_their_rows_as_they_please(tmp_path: Path) -> None:
+    rows = [raw_training(id="1", source=source) for source in ("lab", "plant", "lab")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    reading = read_telemetry(tmp_path, load_models(), load_gpu_types())
+    assert [(seen.source, seen.id) for seen in reading.observations] == [("lab", "1"), ("plant", "1")]
+    assert [line.why for line in reading.rejected] == ["id 1 of lab was already read"]
 
 
 def test_a_damaged_archive_is_reported_and_does_not_stop_the_reading(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def report_of(status: Status, phase: Phase) -> Report:
         runtime_s=status.runtime_s,
         used_s=status.held_s,
         peak_vram_gib=status.peak_vram_gib,
-        vram_metric=status.vram_metric if status.peak_vram_gib is not None else None,
+        vram_metric=status.vram_metric if status.peak_vram_gib or status.vram_metric == "preallocated" else None,
         peak_allocated_gib=status.peak_allocated_gib,
         peak_rss_gib=status.peak_rss_gib,
         simulated=status.simulated,

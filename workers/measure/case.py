@@ -127,10 +127,12 @@ def measure(family: str, work: Mapping[str, Any], device: str) -> dict[str, obje
     else:
         result["tokens_per_second"] = work["max_batch_size"] * work["output_length"] / seconds
     if cuda:
-        # the caching allocator gives nothing back, so the driver's reading at the end is the peak;
-        # `before` was read with the context already made, whose size is added from the first reading of the parent
+        # `before` was read with the context already made, whose size is added from the first reading of the parent.
+        # the caching allocator gives nothing back but where memory ran short: what it freed then was held at the peak
+        reserved = torch.cuda.max_memory_reserved()
         result["peak_allocated_gib"] = torch.cuda.max_memory_allocated() / GIB
-        result["peak_reserved_gib"] = torch.cuda.max_memory_reserved() / GIB
+        result["peak_reserved_gib"] = reserved / GIB
+        result["freed_gib"] = (reserved - torch.cuda.memory_reserved()) / GIB
         result["driver_growth_gib"] = (before - torch.cuda.mem_get_info()[0]) / GIB
         result["context_free_gib"] = before / GIB
     return result

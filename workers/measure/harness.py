@@ -165,7 +165,8 @@ def observation(case: Case, device: Device, result: Mapping[str, Any]) -> dict[s
             row[name] = round(float(result[name]), 6)
     if device.total_gib is not None and "driver_growth_gib" in result:
         context = device.total_gib - float(result["context_free_gib"])
-        row["peak_vram_gib"] = round(context + float(result["driver_growth_gib"]), 6)
+        held = float(result["driver_growth_gib"]) + float(result.get("freed_gib", 0.0))
+        row["peak_vram_gib"] = round(context + held, 6)
         row["vram_metric"] = "driver"
     return row
 

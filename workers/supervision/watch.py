@@ -219,7 +219,8 @@ class Supervisor:
             self._passed(elapsed)
             failure = self._limit_met(command, exited, stopped, memory)
             if probe.peak_vram_gib is None and self._order.gpu_count and said.peak_reserved_gib is not None:
-                self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="reserved")
+                grabbed = self._order.preallocates
+                self._note(peak_vram_gib=said.peak_reserved_gib, vram_metric="preallocated" if grabbed else "reserved")
         else:
             # a run that was cut short shows no peak: it had not come to it
             self._note(peak_vram_gib=self._truth.peak_vram_gib if completed else None)

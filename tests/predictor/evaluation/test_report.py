@@ -25,7 +25,7 @@ from predictor.evaluation.page import page
 from predictor.evaluation.pictures import pictures
 from predictor.evaluation.report import Report, make_report
 from predictor.evaluation.scores import SIZES_GIB, configuration_errors
-from predictor.evaluation.worst import SHOWN, worst_rows
+from predictor.evaluation.worst import SHOWN, readings_of, worst_rows
 from predictor.features import Task
 from predictor.gather import Floats
 from predictor.learned import growing, held_out, misses
@@ -155,8 +155,23 @@ def test_the_worst_rows_come_worst_first_one_of_each_configuration(report: Repor
 
 def test_fewer_rows_may_be_asked_for(report: Report) -> None:
     judged = report.judged[0]
-    by_id = {one.id: one for one in WORLD}
-    assert [row.place for row in worst_rows(judged, by_id, shown=3)] == [1, 2, 3]
+    assert [row.place for row in worst_rows(judged, readings_of(WORLD), shown=3)] == [1, 2, 3]
+
+
+def test_every_reading_of_a_run_can_be_among_the_worst(report: Report) -> None:
+    judged = next(one for one in report.judged if one.task is Task.TRAINING_MEMORY)
+    place = int(np.flatnonzero(judged.done)[0])
+    run = next(one for one in WORLD if one.id == judged.found.ids[place])
+    peak = run.peak_vram_gib
+    twin = replace(run, source="elsewhere")  # which calls its rows the same
+    seen = readings_of([replace(run, peak_allocated_gib=peak, peak_reserved_gib=peak), twin])
+    for mark, metric in (("", "driver"), ("#allocated", "allocated"), ("#reserved", "reserved")):
+        ids = judged.found.ids.astype("<U40")
+        ids[place] = run.id + mark
+        others = np.arange(len(ids)) != place
+        (row,) = worst_rows(replace(judged, found=replace(judged.found, ids=ids, lower_bound=others)), seen)
+        assert row.id == run.id + mark
+        assert f", {metric}" in row.job
 
 
 def test_slices_are_the_errors_of_their_rows(report: Report) -> None:

@@ -40,6 +40,9 @@ def test_a_given_precision_is_no_longer_unstated(tmp_path: Path) -> None:
     [
         ({"request_rate": 4.0}, "arrived at 4.0/s"),
         ({"completed": 0}, "no request was completed"),
+        ({"completed": 10, "failed": 990, "num_prompts": 1000, "duration": 600.0}, "990 of 1000 requests failed"),
+        ({"completed": 98, "failed": 2, "num_prompts": None}, "2 of 100 requests failed"),
+        ({"completed": 60}, "40 of 100 requests failed"),
         ({"backend": "openai"}, "--set workload.engine="),
         ({"total_output_tokens": None}, "tokens are missing"),
         ({"model_id": "served-name"}, "served-name"),

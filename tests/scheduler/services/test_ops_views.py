@@ -45,7 +45,7 @@ def complete(installation: Installation, constraints: dict[str, Any], **figures:
     job_id = installation.submit(make_spec(constraints={**ON_ONE, **constraints})).job.id
     assert installation.attempts(job_id)[0].gpu_type == "L40S"
     work = installation.run(job_id)
-    installation.finish(work, Outcome.COMPLETED, **{"runtime_s": 7200.0, "used_s": 7230.0, **figures})
+    installation.finish(work, Outcome.COMPLETED, **{"runtime_s": 7230.0, "used_s": 7230.0, **figures})
 
 
 def test_a_job_is_compared_with_the_naive_choice_of_its_first_decision(small_card: Installation) -> None:
@@ -104,7 +104,7 @@ def test_hindsight_knows_where_the_job_ran_out_of_memory(small_card: Installatio
 
 
 def test_waste_tells_what_stood_idle_from_what_was_lost(small_card: Installation) -> None:
-    complete(small_card, {}, peak_vram_gib=30.0)
+    complete(small_card, {}, peak_vram_gib=30.0, runtime_s=7200.0)
     job_id = small_card.submit(make_spec(constraints=ON_ONE)).job.id
     small_card.finish(small_card.run(job_id), Outcome.FAILED, runtime_s=360.0, used_s=400.0, peak_vram_gib=30.0)
     kept, lost = ask(small_card, "SELECT * FROM waste ORDER BY billed_s DESC")
@@ -121,6 +121,17 @@ def test_memory_that_an_engine_grabbed_is_not_called_needed_nor_wasted(small_car
     assert figures(one(small_card, "waste"), "wasted_gib", "wasted_gib_hours") == [None, None]
     seen = one(small_card, "predicted_and_actual")
     assert (seen["vram_metric"], seen["unused_gib"], seen["vram_gib"]) == ("preallocated", None, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("command_s", "simulated", "work_s"), [(7230.0, False, 7200.0), (7200.0, True, 7200.0), (59.0, False, None)]
+)
+def test_the_work_of_a_real_command_is_what_its_forecast_speaks_of(
+    small_card: Installation, command_s: float, simulated: bool, work_s: float | None
+) -> None:
+    complete(small_card, {}, runtime_s=command_s, simulated=simulated)
+    seen = one(small_card, "predicted_and_actual")
+    assert (seen["runtime_s"], seen["work_s"]) == (command_s, work_s)
 
 
 def test_losing_gpu_types_are_counted_once_a_decision_with_their_nearest_reason(small_card: Installation) -> None:

@@ -101,6 +101,12 @@ def test_the_driver_peak_counts_the_context(tmp_path: Path) -> None:
     assert row["vram_metric"] == "driver"
 
 
+def test_what_the_allocator_gave_back_when_memory_ran_short_was_held_at_the_peak() -> None:
+    case = ladders(cpu=False, seed=1)[0].cases[0]
+    said = {"outcome": "completed", "driver_growth_gib": 61.0, "freed_gib": 18.0, "context_free_gib": 140.0}
+    assert observation(case, CARD, said)["peak_vram_gib"] == pytest.approx(79.4)
+
+
 def test_the_grid_is_the_same_for_a_seed_and_its_keys_are_unique() -> None:
     grid = ladders(cpu=False, seed=3)
     assert grid == ladders(cpu=False, seed=3) != ladders(cpu=False, seed=4)

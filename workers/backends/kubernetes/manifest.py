@@ -38,6 +38,7 @@ from lightkube.resources.batch_v1 import Job
 
 from scheduler.domain.attempt import AttemptWork
 from scheduler.domain.offers import BESIDE, FILES
+from scheduler.domain.sharing import preallocates
 from scheduler.domain.spec import RunSpec, beyond_plain
 from workers.backends.base import StartFailed
 from workers.backends.kubernetes.cards import CPU_RESOURCE, PRODUCT_LABEL, Card
@@ -50,6 +51,7 @@ from workers.backends.kubernetes.names import (
     LIMIT,
     MACHINE,
     OURS,
+    PREALLOCATES,
     ROLE,
     RUNS,
     job_name,
@@ -87,6 +89,8 @@ def job_of(work: AttemptWork, card: Card | None, *, queue: str | None, staging_i
         labels[MACHINE], annotations[KEY] = machine_label(work.machine.key), work.machine.key
     if work.runtime_limit is not None:
         annotations[LIMIT] = repr(work.runtime_limit.seconds)
+    if work.usable_vram_gib is not None and preallocates(work.spec.workload):
+        annotations[PREALLOCATES] = "true"
     return Job(
         metadata=ObjectMeta(
             name=job_name(work.attempt_id),

@@ -24,6 +24,7 @@ from workers.backends.kubernetes.names import (
     KEEP,
     LIMIT,
     OVER,
+    PREALLOCATES,
     STOPPED,
     WHY,
     Why,
@@ -32,7 +33,7 @@ from workers.backends.kubernetes.names import (
 from workers.backends.kubernetes.outputs import is_sending, lost_outputs, state_of, unfetched
 from workers.backends.kubernetes.seen import Seen, finished, forbidden
 from workers.backends.words import line
-from workers.supervision.report_file import parse_report
+from workers.supervision.report_file import JobReport, parse_report
 from workers.supervision.stopped import OutOfMemory, Stopped
 
 IMAGE_PATIENCE_S = 600.0
@@ -119,9 +120,16 @@ def _terminated(seen: Seen, status: PodStatus | None, end: ContainerStateTermina
         signal=end.exitCode - 128 if 128 < end.exitCode <= 128 + 31 else None,
         peak_allocated_gib=job_said.peak_allocated_gib,
         peak_vram_gib=job_said.peak_reserved_gib,
-        vram_metric=None if job_said.peak_reserved_gib is None else "reserved",
+        vram_metric=_metric(seen.job, job_said),
     )
     return Sight(report=report, output_tells=end.exitCode != 0)
+
+
+def _metric(job: Job, said: JobReport) -> str | None:
+    """What the job's own word on its memory is worth."""
+    if note(job, PREALLOCATES):
+        return "preallocated"
+    return None if said.peak_reserved_gib is None else "reserved"
 
 
 def _failed_pod(seen: Seen, status: PodStatus) -> Report:

@@ -36,6 +36,17 @@ def test_it_comes_runs_and_completes(backend: Kubernetes, cluster: FakeCluster) 
     assert backend.release(work.machine.key).metered_s == 90.0, "the meter does not go on"
 
 
+@pytest.mark.parametrize("said", ['{"peak_allocated_gib": 68, "peak_reserved_gib": 71}', '{"peak_allocated_gib": 68}'])
+def test_what_an_engine_that_grabs_the_card_says_it_holds_is_no_need(
+    backend: Kubernetes, cluster: FakeCluster, said: str
+) -> None:
+    serving = {"type": "inference", "model": "meta-llama/Llama-3.1-8B", "num_requests": 10, "engine": "vllm"}
+    _, job, handle = start(backend, workload=serving)
+    cluster.running(job)
+    cluster.ends(job, 0, message=said)
+    assert backend.poll(handle).vram_metric == "preallocated"
+
+
 def test_a_failing_command_has_its_exit_code(backend: Kubernetes, cluster: FakeCluster) -> None:
     _, job, handle = start(backend)
     cluster.running(job)

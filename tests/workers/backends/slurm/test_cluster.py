@@ -54,6 +54,16 @@ def test_a_job_runs_to_its_end_on_the_gpus_that_slurm_hands_it(slurm: Slurm) -> 
     assert printed(slurm, handle) == ""
 
 
+@pytest.mark.parametrize(("engine", "metric"), [("vllm", "preallocated"), ("transformers", "reserved")])
+def test_where_no_driver_is_read_the_job_s_own_word_stands_for_what_it_is(
+    slurm: Slurm, engine: str, metric: str
+) -> None:
+    code = "import json, os; json.dump({'peak_reserved_gib': 71.5}, open(os.environ['PYTHIA_REPORT_FILE'], 'w'))"
+    workload = {"type": "inference", "model": "meta-llama/Llama-3.1-8B", "num_requests": 10, "engine": engine}
+    report = ended(slurm, slurm.start(gpu_work(python(code), workload=workload)))
+    assert (report.peak_vram_gib, report.vram_metric) == (71.5, metric)
+
+
 def test_processors_without_a_gpu_are_asked_for_by_number(slurm: Slurm) -> None:
     code = "import os; print(os.environ['SLURM_CPUS_PER_TASK'], repr(os.environ['CUDA_VISIBLE_DEVICES']))"
     machine = make_machine(key=f"pythia-{uuid.uuid4()}")
