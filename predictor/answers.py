@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
-from predictor.custom.history import CustomForecasts, forecast_kind
+from predictor.custom.history import CustomForecasts, forecast_kind, heeds
 from predictor.custom.kinds import KindModel
 from predictor.errors import NotEnoughData
 from predictor.footprint.parts import Footprint
@@ -120,12 +120,13 @@ def custom_answers(
     for observation in history:
         if isinstance(observation.question.workload, CustomWorkload):
             past.setdefault(observation.question.workload.kind, []).append(observation)
-    by_kind: dict[str, list[int]] = {}
+    by_kind: dict[tuple[str, tuple[bool, bool]], list[int]] = {}
     for place, question in enumerate(questions):
-        by_kind.setdefault(kind_of(question), []).append(place)
+        kind = kind_of(question)
+        by_kind.setdefault((kind, heeds(question, kinds.get(kind))), []).append(place)
     parts: list[tuple[list[int], Forecasts]] = []
     refused: dict[int, NotEnoughData] = {}
-    for kind, places in by_kind.items():
+    for (kind, _), places in by_kind.items():
         asked = questions if len(by_kind) == 1 else [questions[place] for place in places]
         found = forecast_kind(asked, past.get(kind, []), kinds.get(kind))
         answers = _CustomAnswers(tuple(asked), found, version)

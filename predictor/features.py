@@ -16,7 +16,7 @@ import numpy as np
 
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic
 from predictor.columns import ALLOCATED, DRIVER, RESERVED, STATED
-from predictor.gather import Floats
+from predictor.gather import Flags, Floats
 from predictor.workloads.software import UNSAID
 
 
@@ -86,11 +86,25 @@ def _split(name: str, read: Callable[[Any], Floats]) -> Feature:
     return Feature(name, Role.SPLIT, read)
 
 
+def _full_batch(x: InferenceArithmetic) -> Floats:
+    """Sequences in flight while requests last. Of a batch that was asked for and that the requests cannot fill, what a
+    full one teaches is kept: times by batch rise and fall, and a job of more requests must not take less time."""
+    return np.where(_counted(x), x.columns.max_batch, x.batch)
+
+
+def _requests(x: InferenceArithmetic) -> Floats:
+    return np.where(_counted(x), np.maximum(x.columns.requests, x.columns.max_batch), x.columns.requests)
+
+
+def _counted(x: InferenceArithmetic) -> Flags:
+    return ~np.isnan(x.columns.max_batch) & ~x.columns.steady
+
+
 def _decode_intensity(x: InferenceArithmetic) -> Floats:
     """Arithmetic over traffic of the weights in one decode step: above 1 the step waits for arithmetic."""
     c = x.columns
     rate = c.compute_tflops * 1e12 * c.gpu.achievable_fraction
-    arithmetic = 2.0 * c.model.active_parameters * x.batch / c.layout.dp / rate
+    arithmetic = 2.0 * c.model.active_parameters * _full_batch(x) / c.layout.dp / rate
     return arithmetic / (c.model.parameters * c.weight_bytes / (c.gpu.bandwidth_gbs * 1e9))
 
 
@@ -225,15 +239,15 @@ INFERENCE_TIME = FeatureTable(
             _fixed("matrix share", lambda x: 4.0 * x.columns.pace.matrix_share),
             _growing("log crowding", lambda x: _log(_crowding(x))),
             # a larger batch in flight may well be faster, so these are free; longer texts never are
-            _split("log batch of a replica", lambda x: _log(x.batch / x.columns.layout.dp)),
+            _split("log batch of a replica", lambda x: _log(_full_batch(x) / x.columns.layout.dp)),
             _split("log intensity", lambda x: _log(_decode_intensity(x), 1e-9)),
         )
     ),
-    _split("log batch", lambda x: _log(x.batch)),
+    _split("log batch", lambda x: _log(_full_batch(x))),
     _growing("log input", lambda x: _log(x.columns.input, 1.0)),
     _growing("log output", lambda x: _log(x.columns.output, 1.0)),
     _growing("log length", lambda x: _log(x.columns.input + x.columns.output, 1.0)),
-    _growing("log requests", lambda x: _log(x.columns.requests)),
+    _growing("log requests", lambda x: _log(_requests(x))),
     _growing("log runtime", lambda x: _log(x.time.runtime_s, 1e-6)),
 )
 

@@ -82,6 +82,11 @@ class Encoding:
         words = (f"{name}={word}" for name, word in self.levels)
         return (*(number.name for number in self.numbers), *words, *GPU_COLUMNS, "novelty")
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the features that it knows."""
+        return frozenset({*(number.name for number in self.numbers), *(name for name, _ in self.levels)})
+
     def encode(self, questions: Sequence[Question]) -> Floats:
         """(n, columns)."""
         return self.encode_said(self.read(questions))

@@ -1,7 +1,8 @@
 """Custom jobs: what the user said, corrected by what jobs of the same kind did.
 
 Logarithms of runtime and memory are regressed on the features of past jobs, beginning with an
-opinion: the user's own figure, or the bundle's model of the kind. One observation moves the forecast
+opinion: the user's own figure, the bundle's model of the kind, or both, each as far as it is sure: a time that is
+stated counts as one rough measurement beside the model. One observation moves the forecast
 most of the way to it, and some dozens leave little of the opinion.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from predictor.custom.bayes import Opinion, regress, student_below, student_quantiles
+from predictor.custom.bayes import Opinion, Predictive, regress, student_below, student_quantiles
 from predictor.custom.encoding import GPU_COLUMNS, Encoding, learn_encoding
 from predictor.custom.kinds import KindModel, with_intercept
 from predictor.forecast import Question
@@ -67,12 +68,29 @@ _BEHIND_A_FIGURE = 0.4  # doubts shrink where a figure per job already accounts 
 _HOST_DOUBT = 1.0  # between a host and a card nothing is known
 _OPINION_WEIGHT = 4.0
 _OVERFLOW = 1.1  # a run out of memory needed more than the card; how much more nobody saw
+_ROUNDS = 6
+
+
+def heeds(question: Question, model: KindModel | None) -> tuple[bool, bool]:
+    """Whether the bundle's model of its kind says anything of a job, and whether the job states its own time.
+
+    A model of which the job gives not one feature knows nothing of it but its name, so what is stated is all there is.
+    """
+    if model is None:
+        return False, False
+    workload = _workload(question)
+    stated = workload.runtime_s is not None
+    return not stated or not model.encoding.names.isdisjoint(workload.feature_map), stated
 
 
 def forecast_kind(
     questions: Sequence[Question], seen: Sequence[Observation], model: KindModel | None
 ) -> CustomForecasts:
-    """Forecast jobs of one kind from its past observations and the bundle's model; either may be absent."""
+    """Forecast jobs of one kind, which all heed its model alike, from its past observations and the bundle's model;
+    either may be absent."""
+    heeded, stating = heeds(questions[0], model)
+    note = _note(len(seen[-REMEMBERED:]), model, heeded=heeded, stating=stating)
+    model = model if heeded else None
     seen = seen[-REMEMBERED:]
     timed = [observation for observation in seen if observation.runtime_s is not None]
     weighed = [observation for observation in seen if _memory(observation) is not None]
@@ -84,6 +102,7 @@ def forecast_kind(
         rows,
         timed,
         np.log([observation.runtime_s or 1.0 for observation in timed]),
+        lower_bound=np.zeros(len(timed), dtype=bool),
         stated=[_workload(question).runtime_s for question in questions],
         seen_stated=[_workload(observation.question).runtime_s for observation in timed],
         encoding=encoding,
@@ -94,6 +113,7 @@ def forecast_kind(
         rows,
         weighed,
         np.log([_memory(observation) or 1.0 for observation in weighed]),
+        lower_bound=np.array([observation.vram_lower_bound_gib is not None for observation in weighed], dtype=bool),
         stated=[_workload(question).vram_gib or None for question in questions],
         seen_stated=[_workload(observation.question).vram_gib or None for observation in weighed],
         encoding=encoding,
@@ -107,7 +127,7 @@ def forecast_kind(
         fit_probability=memory.probability_below(usable),
         in_domain=encoding.within(said) if said and (timed or model) else np.zeros(len(questions), dtype=bool),
         basis=Basis.HISTORY if informed else Basis.STATED,
-        assumptions=_note(len(seen), model),
+        assumptions=note,
     )
 
 
@@ -134,6 +154,7 @@ def _quantity(
     seen: Sequence[Observation],
     measured: Floats,
     *,
+    lower_bound: Flags,
     stated: Sequence[float | None],
     seen_stated: Sequence[float | None],
     encoding: Encoding,
@@ -145,37 +166,79 @@ def _quantity(
     # a bare statement holds wherever the job runs: without a measurement there is nothing to move from
     asked_rows = rows if informed else np.ones((len(rows), 1))
     seen_rows = with_intercept(encoding.encode(seen_questions)) if seen else np.empty((0, asked_rows.shape[1]))
-    asked_base, per_job = _bases(asked_rows, stated, model)
-    seen_base, _ = _bases(seen_rows, seen_stated, model)
-    usual = float(measured.mean()) if len(measured) else math.nan
-    asked_base = np.where(np.isnan(asked_base), usual, asked_base)
+    told = _logs(stated)
+    asked_base = model.log_runtime_of(asked_rows) if model else told
+    seen_base = model.log_runtime_of(seen_rows) if model else _logs(seen_stated)
+    per_job = ~np.isnan(asked_base)
+    asked_base = np.where(per_job, asked_base, _usual(measured, lower_bound))
 
     estimate = _Estimate(*(np.full(len(rows), np.nan) for _ in range(3)))
     # an observation without a figure of its own is compared with the question's, which then needs a fit of its own
     own_fit = np.isnan(seen_base).any()
-    alike: dict[tuple[float, bool], list[int]] = {}
-    for place, key in enumerate(zip((asked_base if own_fit else np.isnan(asked_base)).tolist(), per_job, strict=True)):
+    own = asked_base if own_fit else np.isnan(asked_base)
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for place, key in enumerate(
+        zip(own.tolist(), per_job.tolist(), _statements(asked_rows, stated, model), strict=True)
+    ):
         alike.setdefault(key, []).append(place)
-    for (_, figure), mine in alike.items():
-        if np.isnan(asked_base[mine[0]]):
+    for (_, figure, _), mine in alike.items():
+        first = mine[0]
+        if np.isnan(asked_base[first]):
             continue
         # a job that states nothing begins at what is usual, and so must all it is compared with: what they stated of
         # themselves says nothing of it
-        bases = np.where(np.isnan(seen_base) | (not figure), asked_base[mine[0]], seen_base)
-        opinion = _opinion(encoding, doubt, figure=figure, model=model) if informed else _bare(doubt)
-        found = regress(opinion, seen_rows, measured - bases, asked_rows[mine])
+        bases = np.where(np.isnan(seen_base) | (not figure), asked_base[first], seen_base)
+        opinion = _opinion(encoding, doubt, figure=bool(figure), model=model) if informed else _bare(doubt)
+        known, missed, bound = seen_rows, measured - bases, lower_bound
+        if model and not np.isnan(told[first]):
+            # what was stated is for the usual card, whichever it was, and as rough as any statement
+            usual = _on_the_usual_card(asked_rows[first : first + 1])
+            share = opinion.noise / doubt.stated
+            known = np.vstack([known, share * usual])
+            missed = np.append(missed, share * (told[first] - model.log_runtime_of(usual)))
+            bound = np.append(bound, False)
+        found = _regress(opinion, known, missed, bound, asked_rows[mine])
         estimate.centre[mine] = found.centre + asked_base[mine]
         estimate.scale[mine], estimate.freedom[mine] = found.scale, found.freedom
     return estimate
 
 
-def _bases(rows: Floats, stated: Sequence[float | None], model: KindModel | None) -> tuple[Floats, list[bool]]:
-    """Logarithm of the opinion on each job (NaN without one), and whether it was made for that job."""
-    known = np.array([math.nan if value is None else math.log(value) for value in stated])
-    if model and len(rows):
-        # measurements of others outweigh a guess, so the model comes before what the user said
-        known = model.log_runtime_of(rows)
-    return known, (~np.isnan(known)).tolist()
+def _logs(values: Sequence[float | None]) -> Floats:
+    """NaN where nothing is stated."""
+    return np.array([math.nan if value is None else math.log(value) for value in values])
+
+
+def _usual(measured: Floats, lower_bound: Flags) -> float:
+    """Of jobs like those seen; NaN of none. Where all ran out of memory, what the largest of them lacked."""
+    if not len(measured):
+        return math.nan
+    return float(measured.max() if lower_bound.all() else measured[~lower_bound].mean())
+
+
+def _statements(rows: Floats, stated: Sequence[float | None], model: KindModel | None) -> list[object]:
+    """What tells statements apart that a model is corrected by: the figure, and the job it was made for."""
+    if model is None:
+        return [None] * len(rows)
+    jobs = _on_the_usual_card(rows).tolist()
+    return [None if value is None else (value, *job) for value, job in zip(stated, jobs, strict=True)]
+
+
+def _on_the_usual_card(rows: Floats) -> Floats:
+    """The same jobs where the columns of cards are at their centre."""
+    usual = rows.copy()
+    usual[:, -len(GPU_COLUMNS) - 1 : -1] = 0.0
+    return usual
+
+
+def _regress(opinion: Opinion, seen: Floats, measured: Floats, lower_bound: Flags, asked: Floats) -> Predictive:
+    """As `regress`; a lower bound pulls while what is found is below it, and is silent above."""
+    heard = ~lower_bound
+    for _ in range(_ROUNDS if lower_bound.any() else 0):
+        said = regress(opinion, seen[heard], measured[heard], seen).centre
+        heard, before = ~lower_bound | (said < measured), heard
+        if (heard == before).all():
+            break
+    return regress(opinion, seen[heard], measured[heard], asked)
 
 
 def _opinion(encoding: Encoding, doubt: _Doubt, *, figure: bool, model: KindModel | None) -> Opinion:
@@ -204,11 +267,20 @@ def _memory(observation: Observation) -> float | None:
     return bound * _OVERFLOW if bound is not None else observation.peak_vram_gib
 
 
-def _note(seen: int, model: KindModel | None) -> tuple[str, ...]:
+def _note(seen: int, model: KindModel | None, *, heeded: bool, stating: bool) -> tuple[str, ...]:
+    if model and not heeded:
+        features = ", ".join(sorted(model.encoding.names))
+        start = "the forecast starts from the time stated" if seen else "the forecast is the time stated"
+        why = (
+            f"the job gives none of the features ({features}) by which the {model.rows} in the training data are known"
+        )
+        own = (f"history: {seen} past jobs of this kind",) if seen else ()
+        return (*own, f"runtime_s: {start}, for {why}")
+    both = ("runtime_s: the time stated counts as one rough measurement beside those jobs",) if stating else ()
     if model and seen:
-        return (f"history: {seen} own jobs of this kind on top of {model.rows} in the training data",)
+        return (f"history: {seen} own jobs of this kind on top of {model.rows} in the training data", *both)
     if model:
-        return (f"history: {model.rows} jobs of this kind in the training data, none of your own",)
+        return (f"history: {model.rows} jobs of this kind in the training data, none of your own", *both)
     if seen:
         return (f"history: {seen} past jobs of this kind",)
     return ("history: none of this kind, so the forecast is what the job states",)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from predictor.arithmetic import InferenceArithmetic, TrainingArithmetic, inference_arithmetic, training_arithmetic
-from predictor.custom.history import REMEMBERED
+from predictor.custom.encoding import learn_encoding
+from predictor.custom.history import REMEMBERED, heeds
 from predictor.custom.kinds import KindModel
 from predictor.errors import NotEnoughData
 from predictor.explained.explanation import (
@@ -27,6 +28,7 @@ from predictor.explained.explanation import (
     TimeExplained,
 )
 from predictor.explained.learning import account
+from predictor.explained.past import nearest_past
 from predictor.features import Task
 from predictor.footprint.parts import Footprint
 from predictor.forecast import Breakdown, Forecast, Question
@@ -75,7 +77,7 @@ def explain_answers(
             said = explain([questions[place] for place in places], [answers[place] for place in places], learned)
             explained = _with(explained, dict(zip(places, said, strict=True)))
     custom = {
-        place: _custom(question.workload, history, kinds)
+        place: _custom(question, question.workload, history, kinds)
         for place, question in enumerate(questions)
         if isinstance(question.workload, CustomWorkload)
     }
@@ -170,17 +172,21 @@ def _phases(time: object, count: int) -> list[Phase]:
 
 
 def _custom(
-    workload: CustomWorkload, history: Sequence[Observation], kinds: Mapping[str, KindModel]
+    question: Question, workload: CustomWorkload, history: Sequence[Observation], kinds: Mapping[str, KindModel]
 ) -> CustomExplanation:
-    past = sum(
-        isinstance(seen.question.workload, CustomWorkload) and seen.question.workload.kind == workload.kind
+    past = [
+        seen
         for seen in history
-    )
+        if isinstance(seen.question.workload, CustomWorkload) and seen.question.workload.kind == workload.kind
+    ][-REMEMBERED:]
     model = kinds.get(workload.kind)
+    heeded = model if heeds(question, model)[0] else None
+    encoding = heeded.encoding if heeded else learn_encoding([seen.question for seen in past] or [question])
     return CustomExplanation(
         kind=workload.kind,
         stated_runtime_s=workload.runtime_s,
         stated_vram_gib=workload.vram_gib,
-        past_jobs=min(past, REMEMBERED),
-        trained_on=model.rows if model else 0,
+        past_jobs=len(past),
+        trained_on=heeded.rows if heeded else 0,
+        nearest=nearest_past(question, past, encoding),
     )

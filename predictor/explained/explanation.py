@@ -82,7 +82,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """A job that the predictor was trained on."""
+    """A job that the predictor was trained on; of custom work, a past one of the asker's own."""
 
     id: str | None
     """As its source names it; None where the bundle is older than the ids and kept none."""
@@ -213,7 +213,9 @@ class CustomExplanation:
     past_jobs: int
     """Own jobs of the kind that it was compared with."""
     trained_on: int
-    """Jobs of the kind that the bundle had learned from."""
+    """Jobs of the kind that the bundle had learned from; 0 where what it learned says nothing of this one."""
+    nearest: tuple[Neighbour, ...]
+    """Of the past jobs."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -223,6 +225,7 @@ class CustomExplanation:
                 "stated_vram_gib": _digits(self.stated_vram_gib),
                 "past_jobs": self.past_jobs,
                 "trained_on": self.trained_on,
+                "nearest": [one.to_json() for one in self.nearest],
             }
         }
 

@@ -1,8 +1,10 @@
 """Inference: weights, KV cache of the sequences in flight and the working memory of a pass, on the fullest GPU.
 
 What an engine grabs up front is not counted: the cache is that of the sequences in flight. Where the user left their
-number open it is the largest that the card holds at `SAFE_SHARE`, as an engine would choose from its own limits; pages
-are not whole sequences, so that the cache of an engine with paged memory then fills what it plans with.
+number open it is the largest that the card holds: of an engine with paged memory at `SAFE_SHARE`, as it would choose
+from its own limits, since sequences wait where there is no page; of one contiguous batch, which runs out of memory
+instead, so much less that it fits almost surely. Where memory is what limits it the forecast is that of all that was
+planned with, though whole sequences rarely fill it: a longer text that makes the batch smaller never needs less.
 """
 
 from __future__ import annotations
@@ -13,10 +15,14 @@ import numpy as np
 
 from predictor.columns import ALLOCATED, RESERVED, InferenceColumns
 from predictor.footprint.parts import GIB, Footprint, context_gib, overhead_gib
-from predictor.gather import Flags, Floats
+from predictor.gather import Flags, Floats, select
 
 SAFE_SHARE = 0.9
 """Of the usable memory that engines plan with (vLLM, gpu_memory_utilization)."""
+
+SURE_RATIO, SURE_GIB = 1.384, 4.0
+"""Plan a contiguous batch with memory whose 95th percentile by the margin of bare arithmetic is the card's: as many GiB
+as times the ratio, both with the amount added, are what is usable (`MEMORY_MARGIN` in `predictor.quantiles`)."""
 
 STATE_BYTES = 4.0
 """Linear-attention and state-space states are kept in FP32 (Mamba-2, arXiv:2405.21060; Gated DeltaNet)."""
@@ -48,12 +54,13 @@ class _Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceFootprint(Footprint):
-    """With what must fit of an elastic cache; of all others the peak itself."""
+    """With what must fit of an elastic cache, what is wanted of an open contiguous batch, and of all others the peak
+    itself: figures that never fall as texts grow, whatever batch is chosen."""
 
     fitting: Floats
-    """Sequences in flight over all replicas whose cache fits what an engine plans with, one on each at least."""
+    """Sequences in flight over all replicas whose cache fits what is planned with, one on each at least."""
     least_batch: Floats
-    """Sequences in flight over all replicas: one on each."""
+    """Sequences in flight over all replicas: one on each, or all that are wanted."""
     least_cache_gib: Floats
     least_peak_gib: Floats
 
@@ -62,21 +69,27 @@ def inference_footprint(c: InferenceColumns) -> InferenceFootprint:
     """Peak of the fullest GPU, at the batch asked or at the one chosen."""
     needs = _needs(c)
     context = context_gib(c.layout.gpus) + c.graphs_gib
-    batch, fitting, crowded = _batch(c, needs, context)
+    planned = _planned_gib(c)
+    batch, fitting, crowded = _batch(c, needs, planned, context)
     per_replica = np.ceil(batch / needs.replicas)
     cache, work = _with_sequences(c, needs, per_replica)
-    elastic = np.isnan(c.max_batch) & c.paged
-    crowded &= elastic
+    left_open = np.isnan(c.max_batch)
+    elastic, contiguous = left_open & c.paged, left_open & ~c.paged
     # admission of an engine with paged memory waits for free pages, so one sequence is all that must fit (vLLM,
     # arXiv:2309.06180, section 4.5); a contiguous batch is what Pythia has chosen, and all of it must
     least_cache, least_work = _with_sequences(c, needs, np.ones_like(per_replica))
     least = needs.weights + least_cache + least_work
-    slack = _slack(c, work, context + (needs.weights + cache + work) / GIB)
-    pool = (SAFE_SHARE * c.gpu.usable_gib - context - slack) * GIB - needs.weights - work
-    cache = np.where(crowded, np.maximum(pool, least_cache), cache)
+    chosen = needs.weights + cache + work
+    slack = _slack(c, work, context + chosen / GIB)
+    # what the allocator holds back is planned with, and is no tensor of a reading that counts tensors alone
+    held = np.where(contiguous & (c.metric == ALLOCATED), 0.0, slack)
+    room = (planned - context - held) * GIB - needs.weights
+    cache = np.where(left_open & crowded, np.maximum(room - work, np.where(elastic, least_cache, cache)), cache)
     allocated = needs.weights + cache + work
     overhead = overhead_gib(c.metric, slack, context)
+    peak = allocated / GIB + overhead
     least_overhead = overhead_gib(c.metric, _slack(c, least_work, context + least / GIB), context)
+    wanted, wanted_cache = _wanted(c, needs, (planned - context) * GIB - needs.weights)
     return InferenceFootprint(
         weights=needs.weights / GIB,
         gradients=np.zeros_like(cache),
@@ -84,17 +97,30 @@ def inference_footprint(c: InferenceColumns) -> InferenceFootprint:
         activations=work / GIB,
         kv_cache=cache / GIB,
         overhead=overhead,
-        need_gib=np.where(elastic, least, allocated) / GIB + context,
+        need_gib=np.where(elastic, least, chosen) / GIB + context,
         elastic=elastic,
-        crowded=crowded,
-        planned_gib=SAFE_SHARE * c.gpu.usable_gib
-        - np.where((c.metric == ALLOCATED) | (c.metric == RESERVED), context, 0.0),
+        crowded=crowded & elastic,
+        planned_gib=planned - np.where((c.metric == ALLOCATED) | (c.metric == RESERVED), context, 0.0),
         batch=batch,
         fitting=fitting,
-        least_batch=np.where(elastic, needs.replicas, batch),
-        least_cache_gib=np.where(elastic, least_cache, cache) / GIB,
-        least_peak_gib=np.where(elastic, least / GIB + least_overhead, allocated / GIB + overhead),
+        least_batch=select([elastic, contiguous], [needs.replicas, wanted], batch),
+        least_cache_gib=select([elastic, contiguous], [least_cache, np.maximum(wanted_cache, least_cache)], cache)
+        / GIB,
+        least_peak_gib=np.where(elastic, least / GIB + least_overhead, peak),
     )
+
+
+def _planned_gib(c: InferenceColumns) -> Floats:
+    """GiB of a card that the sequences in flight may fill together with all else."""
+    sure = np.maximum((c.gpu.usable_gib + SURE_GIB) / SURE_RATIO - SURE_GIB, 0.0)
+    return np.where(c.paged, SAFE_SHARE * c.gpu.usable_gib, sure)
+
+
+def _wanted(c: InferenceColumns, needs: _Needs, room: Floats) -> tuple[Floats, Floats]:
+    """Sequences that would be in flight if memory were no limit, and the bytes of their cache up to what there is."""
+    wanted = np.minimum(c.max_running * needs.replicas, np.where(c.steady, np.inf, c.requests))
+    cache, _ = _with_sequences(c, needs, np.ceil(wanted / needs.replicas))
+    return wanted, np.minimum(cache, room)
 
 
 def _slack(c: InferenceColumns, work: Floats, taken: Floats) -> Floats:
@@ -180,17 +206,19 @@ def _sampler(c: InferenceColumns, sequences: Floats) -> Floats:
     return np.where(c.keeps_prompt_logits, 0.0, SAMPLER_BYTES * c.model.vocab) * sequences
 
 
-def _batch(c: InferenceColumns, needs: _Needs, context: Floats) -> tuple[Floats, Floats, Flags]:
+def _batch(c: InferenceColumns, needs: _Needs, planned: Floats, context: Floats) -> tuple[Floats, Floats, Flags]:
     """Sequences in flight over all replicas, how many fit, and where memory alone keeps them from being more.
 
-    As asked, or the most that fit at SAFE_SHARE, at least one a replica.
+    As asked, or the most that fit what is planned with, at least one a replica.
     """
     fixed = needs.weights + needs.cache_shared + GIB * context
-    free = np.maximum(SAFE_SHARE * c.gpu.usable_gib * GIB - fixed, 0.0)
-    each = needs.cache_per_sequence + SAMPLER_BYTES * c.model.vocab
+    free = np.maximum(planned * GIB - fixed, 0.0)
+    # what the allocator holds beside a contiguous batch must fit too; pages give way to it
+    slack = np.where(c.paged | c.keeps_prompt_logits, 1.0, 1.0 + WORKSPACE_SLACK)
+    each = needs.cache_per_sequence + slack * SAMPLER_BYTES * c.model.vocab
     # working memory stops growing once a pass is full: the larger of the batches under either regime fits
-    growing = free / (each + needs.work_per_sequence)
-    full_pass = np.maximum(free - needs.work_fixed, 0.0) / each
+    growing = free / (each + slack * needs.work_per_sequence)
+    full_pass = np.maximum(free - slack * needs.work_fixed, 0.0) / each
     fitting = np.floor(np.maximum(growing, full_pass))
     chosen = np.clip(np.minimum(fitting, c.max_running), 1.0, None) * needs.replicas
     most = np.where(c.steady, np.inf, c.requests)

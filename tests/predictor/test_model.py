@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,8 +76,6 @@ def _split(draw: st.DrawFn, question: Question) -> Question:
 
 def with_spec(question: Question, **changed: Any) -> Question:
     """The same question with fields of its workload replaced."""
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(question, workload=replace(question.workload, **changed))
 
 
@@ -140,8 +141,13 @@ def test_a_larger_batch_in_flight_never_needs_less(question: Question, more: int
 
 
 @given(
-    # a batch that is left open shrinks as texts grow, but the cache of an engine with paged memory stays full
-    question=st.one_of(servings(max_batch_size=8), servings(max_batch_size=None, engine="vllm")),
+    # a batch that is left open shrinks as texts grow, but what it was planned with stays full
+    question=st.one_of(
+        servings(max_batch_size=8),
+        servings(max_batch_size=None, engine="vllm"),
+        servings(max_batch_size=None, engine="transformers"),
+        servings(max_batch_size=None, engine="llama.cpp"),
+    ),
     longer=st.integers(1, 65_536),
     field=st.sampled_from(["input_length", "output_length"]),
 )
@@ -160,6 +166,49 @@ def test_more_to_read_or_write_never_takes_less_time(question: Question, longer:
     assert large.runtime_s is not None
     assert large.runtime_s.p50 >= small.runtime_s.p50 * (1 - 1e-9)
     assert large.runtime_s.p90 >= small.runtime_s.p90 * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("batch", [16, 256])
+@pytest.mark.parametrize("engine", ["vllm", "tensorrt-llm", "transformers"])
+def test_more_requests_never_take_less_time_whether_they_fill_the_batch_or_not(engine: str, batch: int) -> None:
+    counts = (1, 2, 3, 5, 8, 13, 16, 17, 31, 32, 100, 256, 257, 1000)
+    layouts = (Layout(), Layout(gpu_count=8, data_parallel=8))
+    for model in MODELS:
+        one = serve(model, engine=engine, max_batch_size=batch, input_length=1000, output_length=500)
+        more = [with_spec(one, num_requests=count) for count in counts]
+        for card, layout in product(CARDS[::7], layouts):
+            on = load_gpu_types().get(card)
+            found = SHIPPED.forecast([replace(question, gpu=on, layout=layout) for question in more])
+            for seconds in (found.figures.runtime_p50_s, found.figures.runtime_p90_s):
+                assert (np.diff(seconds) >= -1e-9 * seconds[1:]).all()
+
+
+@pytest.mark.parametrize("engine", ["transformers", "llama.cpp"])
+@pytest.mark.parametrize("lengths", [(100, 100), (2000, 200), (20_000, 2000)])
+def test_an_open_contiguous_batch_fits_almost_surely_wherever_one_sequence_does(
+    engine: str, lengths: tuple[int, int]
+) -> None:
+    spec: dict[str, Any] = {"engine": engine, "input_length": lengths[0], "output_length": lengths[1]}
+    left_open = [serve(model, gpu=card, metric=VramMetric.DRIVER, **spec) for model in MODELS for card in CARDS]
+    single = [with_spec(question, max_batch_size=1) for question in left_open]
+    chosen, least = SHIPPED.forecast(left_open), SHIPPED.forecast(single)
+    fits = [(many.fit_probability or 0.0, one.fit_probability or 0.0) for many, one in zip(chosen, least, strict=True)]
+
+    assert all(many >= min(0.95, one) - 1e-6 for many, one in fits)
+    assert sum(many >= 0.95 for many, _ in fits) > len(fits) / 4
+
+
+def test_a_model_of_8b_on_transformers_is_placed_with_its_batch_left_open() -> None:
+    question = serve("meta-llama/Llama-3.1-8B", gpu="H100-SXM", engine="transformers", metric=VramMetric.DRIVER,
+                     num_requests=10_000, input_length=2000, output_length=200)  # fmt: skip
+    found = SHIPPED.forecast([question])[0]
+    assert found.peak_vram is not None
+    assert found.usable_vram_gib is not None
+    assert found.fit_probability is not None
+    assert found.max_batch_size is not None
+    assert found.max_batch_size > 50
+    assert found.fit_probability >= 0.95
+    assert found.peak_vram.p95_gib <= found.usable_vram_gib
 
 
 @given(questions=st.lists(st.one_of(trainings(), servings()), min_size=2, max_size=8))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.calibration import LEVELS, Calibration, calibrate, lifted, lowered
+from predictor.footprint.inference import SURE_GIB, SURE_RATIO
 from predictor.learned.correction import Corrected, uncorrected
 from predictor.quantiles import MEMORY_MARGIN, P95, TIME_MARGIN, UNNAMED_GIB, bands, fit_probability
 
@@ -41,6 +44,12 @@ def test_the_margin_of_arithmetic_is_what_its_docstring_says() -> None:
     assert np.exp(memory.p95)[0] == pytest.approx(1.38 * 40 + 1.5, rel=0.01)
     time = bands(np.log([40.0]), asked(1), TIME_MARGIN, TIME_MARGIN)
     assert np.exp(time.p90)[0] == pytest.approx(1.62 * 40, rel=0.01)
+
+
+def test_a_contiguous_batch_is_planned_with_what_that_margin_leaves_of_a_card() -> None:
+    ratio = math.exp(MEMORY_MARGIN.quantiles(np.zeros(1), [P95])[0, 0])
+    assert SURE_GIB == UNNAMED_GIB
+    assert ratio <= SURE_RATIO <= 1.001 * ratio
 
 
 @given(need=gib)

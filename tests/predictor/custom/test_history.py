@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from predictor.bundle import load_bundle
 from predictor.errors import NotEnoughData
 from predictor.forecast import Forecast, Question, Spread
 from predictor.hardware import load_gpu_types
@@ -20,6 +21,9 @@ from predictor.workload import CustomWorkload
 from tests.predictor.observations import observe, raw_custom
 
 PREDICTOR = Predictor(None)
+SHIPPED = Predictor(load_bundle())
+
+OUT_OF_MEMORY = {"outcome": "out_of_memory", "runtime_s": None}
 
 
 def ask(gpu: str = "CPU", count: int = 1, **workload: Any) -> Question:
@@ -143,6 +147,93 @@ def test_a_run_out_of_memory_raises_the_forecast_above_the_card() -> None:
     assert found.peak_vram.p50_gib > found.usable_vram_gib
     assert found.fit_probability is not None
     assert found.fit_probability < 0.5
+
+
+def test_runs_out_of_memory_on_cards_the_job_is_known_not_to_fit_say_nothing() -> None:
+    done = [observe(raw_custom(100.0, row=row, gpu="A100-80GB-SXM") | {"peak_vram_gib": 60.0}) for row in range(5)]
+    failed = [observe(raw_custom(1.0, row=row, gpu="L4") | OUT_OF_MEMORY) for row in range(20, 40)]
+    alone, among = (forecast(ask(gpu="A100-80GB-SXM"), history).peak_vram for history in (done, done + failed))
+    assert alone is not None
+    assert among is not None
+    assert among.p50_gib == pytest.approx(60.0)
+    assert among.p50_gib == pytest.approx(alone.p50_gib)
+    assert among.p95_gib == pytest.approx(alone.p95_gib, rel=1e-3)
+
+
+def test_a_run_out_of_memory_lifts_what_was_measured_below_it() -> None:
+    done = [observe(raw_custom(100.0, row=row, gpu="L4") | {"peak_vram_gib": 12.0}) for row in range(3)]
+    failed = [observe(raw_custom(1.0, row=9, gpu="L4") | OUT_OF_MEMORY)]
+    before, after = (forecast(ask(gpu="L4"), history).peak_vram for history in (done, done + failed))
+    assert before is not None
+    assert after is not None
+    assert after.p50_gib > 1.05 * before.p50_gib
+    assert after.p95_gib > 1.5 * before.p95_gib
+
+
+def test_of_jobs_that_all_ran_out_of_memory_the_largest_card_counts() -> None:
+    history = [
+        observe(raw_custom(1.0, row=row, gpu=gpu) | OUT_OF_MEMORY) for row, gpu in enumerate(["L40S", "L4", "L4"])
+    ]
+    found = forecast(ask(gpu="L40S"), history)
+    assert found.peak_vram is not None
+    assert found.usable_vram_gib is not None
+    assert found.peak_vram.p50_gib > found.usable_vram_gib
+
+
+VISION = {"batch": 128.0, "image_size": 224.0, "params_m": 25.6}
+
+
+def vision(stated: float | None, features: dict[str, Any], history: list[Observation] | None = None) -> Forecast:
+    """Of a kind that the shipped bundle knows."""
+    question = ask("A100-80GB-SXM", kind="vision-train", runtime_s=stated, features=dict(features))
+    return SHIPPED.forecast([question], history)[0]
+
+
+def seconds(found: Forecast) -> Spread:
+    assert found.runtime_s is not None
+    return found.runtime_s
+
+
+@pytest.mark.parametrize("features", [{}, {"epochs": 90.0, "dataset": "imagenet"}], ids=["none", "others"])
+def test_of_a_known_kind_what_is_stated_wins_where_none_of_its_features_is_given(features: dict[str, Any]) -> None:
+    found = vision(3600.0, features)
+    assert seconds(found).p50 == pytest.approx(3600.0)
+    assert seconds(found).p90 / seconds(found).p10 > 2.0
+    assert (found.basis, found.in_domain) == (Basis.STATED, False)
+    assert any("as stated" in note or "time stated" in note for note in found.assumptions)
+
+
+def test_what_is_stated_moves_a_known_kind_and_more_so_the_less_of_the_job_is_known() -> None:
+    few = {"batch": 128.0}
+    known, moved = seconds(vision(None, VISION)), seconds(vision(100.0, VISION))
+    vague, moved_more = seconds(vision(None, few)), seconds(vision(100.0, few))
+    assert known.p50 < moved.p50 < 100.0
+    assert moved.p90 / moved.p10 > known.p90 / known.p10, "they contradict each other"
+    share, larger = (
+        np.log(b / a) / np.log(100.0 / a) for a, b in ((known.p50, moved.p50), (vague.p50, moved_more.p50))
+    )
+    assert share < 0.5 < larger
+    assert any("stated" in note for note in vision(100.0, VISION).assumptions)
+    assert not any("stated" in note for note in vision(None, VISION).assumptions)
+
+
+def test_own_jobs_outweigh_both_what_is_stated_and_what_others_measured() -> None:
+    history = [
+        observe(raw_custom(1000.0, row=row, kind="vision-train", gpu="A100-80GB-SXM", features=VISION, runtime_s=100.0))
+        for row in range(10)
+    ]
+    assert seconds(vision(100.0, VISION, history)).p50 == pytest.approx(1000.0, rel=0.1)
+    assert seconds(vision(100.0, {}, history)).p50 == pytest.approx(1000.0, rel=0.1)
+
+
+def test_what_is_stated_of_one_job_says_nothing_of_another() -> None:
+    asked = [
+        ask("A100-80GB-SXM", kind="vision-train", runtime_s=stated, features=dict(features))
+        for stated in (None, 5.0, 3600.0)
+        for features in (VISION, {})
+    ]
+    together = SHIPPED.forecast(asked)
+    assert [one.to_json() for one in together] == [SHIPPED.forecast([question])[0].to_json() for question in asked]
 
 
 def test_one_unknown_job_does_not_refuse_the_others() -> None:

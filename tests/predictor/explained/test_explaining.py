@@ -14,7 +14,7 @@ import pytest
 
 from predictor.bundle import MANIFEST, Bundle, load_bundle, make_bundle, read_files
 from predictor.errors import InvalidBundle, NotEnoughData
-from predictor.explained.explanation import CustomExplanation, Explanation, Learned
+from predictor.explained.explanation import CustomExplanation, Explanation, Learned, Neighbour
 from predictor.explained.learning import DIFFERENCES, NEIGHBOURS
 from predictor.explained.naming import said
 from predictor.features import Role, Task
@@ -241,10 +241,47 @@ def test_a_custom_job_says_where_it_begins() -> None:
     past += [observe(raw_custom(1.0, row=9, kind="other"))]
     known, refused = Predictor(None).explain([question, unheard], past)
     assert isinstance(known, Forecast)
+    nearest = tuple(Neighbour(id=f"site/custom-{row}", distance=0.0, differs=()) for row in (3, 2, 1))
     assert known.explanation == CustomExplanation(
-        kind="fit", stated_runtime_s=100.0, stated_vram_gib=None, past_jobs=4, trained_on=0
+        kind="fit", stated_runtime_s=100.0, stated_vram_gib=None, past_jobs=4, trained_on=0, nearest=nearest
     )
     assert isinstance(refused, NotEnoughData)
+
+
+def test_a_custom_job_names_the_past_ones_it_is_most_like_and_in_what_they_differ() -> None:
+    def of(size: float, mode: str) -> CustomWorkload:
+        return CustomWorkload(kind="fit", features=(("mode", mode), ("size", size)))
+
+    sizes = [(2.0, "slow"), (8.0, "fast"), (64.0, "fast"), (16.0, "fast")]
+    past = [
+        observe(raw_custom(10.0, row=row, gpu="L4", features={"size": size, "mode": mode}))
+        for row, (size, mode) in enumerate(sizes)
+    ]
+    question = Question(workload=of(16.0, "fast"), gpu=load_gpu_types().get("L4"), layout=Layout())
+    (answer,) = Predictor(None).explain([question], past)
+    assert isinstance(answer, Forecast)
+    assert isinstance(answer.explanation, CustomExplanation)
+    first, second, third = answer.explanation.nearest
+    assert [one.id for one in (first, second, third)] == ["site/custom-3", "site/custom-1", "site/custom-2"]
+    assert (first.distance, first.differs) == (0.0, ())
+    assert [(one.feature, one.asked, one.known) for one in second.differs] == [("size", 16.0, 8.0)]
+    assert second.distance == pytest.approx(math.log(2.0))
+    assert third.distance == pytest.approx(math.log(4.0))
+
+
+def test_a_kind_of_which_a_job_gives_no_feature_is_not_what_its_forecast_begins_at() -> None:
+    gpu = load_gpu_types().get("A100-80GB-SXM")
+    asked = [
+        Question(workload=CustomWorkload(kind="vision-train", features=given, runtime_s=9.0), gpu=gpu, layout=Layout())
+        for given in ((), (("batch", 64.0),))
+    ]
+    none, one = (
+        answer.explanation for answer in Predictor(load_bundle()).explain(asked) if isinstance(answer, Forecast)
+    )
+    assert isinstance(none, CustomExplanation)
+    assert isinstance(one, CustomExplanation)
+    assert none.trained_on == 0
+    assert one.trained_on > 1000
 
 
 def test_thousands_are_explained_at_once() -> None:

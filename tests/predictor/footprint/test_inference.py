@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from predictor.columns import inference_columns
-from predictor.footprint.inference import SAFE_SHARE, inference_footprint
+from predictor.footprint.inference import SAFE_SHARE, SURE_GIB, SURE_RATIO, inference_footprint
 from predictor.footprint.parts import GIB, Footprint
 from predictor.forecast import Question
 from predictor.layout import Layout
+from predictor.words import VramMetric
 from tests.predictor.questions import DEEPSEEK_V3, LLAMA_3_8B, LLAMA_3_70B, serve
 
 KIB = 1024.0
@@ -187,3 +188,33 @@ def test_where_the_batch_is_open_one_sequence_is_all_that_must_fit() -> None:
     assert [bool(f.elastic[0]) for f in (open_batch, asked, contiguous)] == [True, False, False]
     assert open_batch.need_gib[0] == pytest.approx(asked.need_gib[0])
     assert open_batch.peak_gib[0] > 2 * open_batch.need_gib[0]
+
+
+def test_an_open_contiguous_batch_leaves_what_arithmetic_may_miss() -> None:
+    """Of 78.8 GiB, 55.8: times 1.384 and 1.5 GiB are the card."""
+    spec: dict[str, Any] = {
+        "input_length": 3000,
+        "output_length": 400,
+        "engine": "transformers",
+        "metric": VramMetric.DRIVER,
+    }
+    question = serve(LLAMA_3_8B, gpu="A100-80GB-SXM", **spec)
+    f = footprint(question)
+    chosen, more = (
+        footprint(serve(LLAMA_3_8B, gpu="A100-80GB-SXM", max_batch_size=int(f.batch[0]) + one, **spec))
+        for one in (0, 1)
+    )
+    usable = question.gpu.usable_gib
+    assert usable is not None
+
+    assert f.need_gib[0] == pytest.approx(chosen.need_gib[0])
+    assert chosen.peak_gib[0] <= f.peak_gib[0] < more.peak_gib[0]
+    assert SURE_RATIO * (f.peak_gib[0] + SURE_GIB) == pytest.approx(usable + SURE_GIB)
+
+
+def test_a_contiguous_batch_of_fewer_requests_than_fit_needs_what_they_do() -> None:
+    spec: dict[str, Any] = {"input_length": 3000, "output_length": 400, "engine": "transformers", "num_requests": 4}
+    left_open, asked = footprint(serve(LLAMA_3_8B, **spec)), footprint(serve(LLAMA_3_8B, max_batch_size=4, **spec))
+
+    assert left_open.batch[0] == 4
+    assert left_open.peak_gib[0] == asked.peak_gib[0]

@@ -128,7 +128,8 @@ def test_more_training_work_never_needs_less(spec: dict[str, Any], count: int, d
 
 @given(serving_specs(), counts, st.data())
 def test_more_serving_work_never_needs_less(spec: dict[str, Any], count: int, data: st.DataObject) -> None:
-    spec["max_batch_size"] = spec["max_batch_size"] or 16  # an open batch shrinks as sequences grow
+    if spec["engine"] not in ("transformers", "llama.cpp"):
+        spec["max_batch_size"] = spec["max_batch_size"] or 16  # an open cache in pages is bounded in the forecast
     layout = data.draw(st.sampled_from(sensible_layouts(serve(**spec).workload, count)))
     grown, most = data.draw(
         st.sampled_from([("input_length", 100_000), ("output_length", 20_000), ("max_batch_size", 4096)])
@@ -137,7 +138,8 @@ def test_more_serving_work_never_needs_less(spec: dict[str, Any], count: int, da
     f = peaks([serve(**{**spec, grown: size}, layout=layout) for size in sizes])
 
     assert never_falls(f.peak_gib)
-    assert never_falls(f.need_gib)
+    if spec["max_batch_size"]:  # one that is left open needs less where a sequence no longer fits
+        assert never_falls(f.need_gib)
 
 
 @given(training_specs(), st.sampled_from([2, 4, 8, 64]))

@@ -119,6 +119,7 @@ def test_custom_work_says_where_its_forecast_begins_and_what_corrected_it(shippe
     assert known["explanation"] == {
         "custom": {
             "kind": "sort", "stated_runtime_s": 9.0, "stated_vram_gib": None, "past_jobs": 1, "trained_on": 0,
+            "nearest": [{"id": "run-1", "distance": 0.0, "differs": []}],
         }
     }  # fmt: skip
     assert unknown["code"] == "not_enough_data"
