@@ -1,8 +1,8 @@
 """`python -m benchmarks.retraining`: how long 100,000 observations take to learn from, and how much memory.
 
 The observations are drawn with repetition from the open ones, each with lengths and measurements of its own (seeded
-noise), so that no two are repeats of one job. A site's lesson and a full training run in a process each; the last line
-is one JSON object. Needs PYTHIA_OBSERVATIONS_DIR, a folder of observations.
+noise), so that no two are repeats of one job. A site's lesson with its comparison and a full training run in a process
+each; the last line is one JSON object. Needs PYTHIA_OBSERVATIONS_DIR, a folder of observations.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 from predictor.architectures.catalogue import load_models
 from predictor.bundle import load_bundle
 from predictor.hardware import load_gpu_types
-from predictor.site.training import learn_site
+from predictor.site.training import Lesson, learn_site
 from predictor.telemetry import Observation
 from predictor.telemetry_files import read_telemetry
 from predictor.training import train
 from predictor.workload import InferenceWorkload, TrainingWorkload, Workload
+from scheduler.services.judging import Seen, judge, newest
 
 SEED = 7
 ROWS = 100_000
 NOISE = 0.05
 """Standard deviation of a measurement's logarithm: repeats at fixed software spread about so."""
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 LENGTHS = 0.1
 """How far lengths go up or down, as a share."""
 
@@ -92,7 +96,15 @@ def _with_lengths(workload: Workload, longer: float) -> Workload:
 
 
 def _site(observations: Sequence[Observation]) -> None:
-    learn_site(load_bundle(), observations, seed=SEED, created="2026-01-01", git_revision="bench")
+    base = load_bundle()
+    seen = [Seen(one, one.source, _LONG_AGO, UUID(int=number)) for number, one in enumerate(observations)]
+
+    def learn(these: Sequence[Seen]) -> Lesson:
+        taught = [one.observation for one in these]
+        return learn_site(base, taught, seed=SEED, created="2026-01-01", git_revision="bench")
+
+    lesson = learn(seen)
+    judge(base, lesson, newest(seen, lesson.quarantined), seen, known=None, learn=learn)
 
 
 def _full(observations: Sequence[Observation]) -> None:

@@ -1,7 +1,13 @@
-"""Champion against challenger on the same held-out jobs, by a paired test.
+"""Champion against challenger on the same jobs, neither having seen them, by a paired test.
 
 Every owner has the same say, however many jobs it sent and under however many names, and within it every contributor;
 none of them may be made worse, nor any quantity: otherwise whoever sends most would decide what is true for all.
+
+A pair is a run of a job with all that was measured of it; memory and time of one run do not testify twice. Runs of one
+configuration make up to five pairs, the sixth being averaged with the first: a site of one nightly job can prove
+something by it, and a job of three hundred nights speaks no louder among others than one of five. Five pairs are the
+fewest that can decide, for one half to the fifth power is below the level asked. So little evidence is enough because
+what few jobs teach is shrunk towards the champion's word by the prior of the site, which bounds the harm of a chance.
 """
 
 from __future__ import annotations
@@ -15,22 +21,24 @@ from numpy.typing import NDArray
 from predictor.bundle import Bundle
 from predictor.errors import NotEnoughData
 from predictor.forecast import Forecast
-from predictor.gather import Floats
-from predictor.model import Predictor
+from predictor.gather import Flags, Floats
+from predictor.model import Answer, Predictor
 from predictor.telemetry import Observation, owner_of
 from predictor.workload import InferenceWorkload, TrainingWorkload
 
-MIN_PAIRS = 8
-"""Fewer configurations cannot make a sign-flip test significant at the level asked."""
+LEAST_PAIRS = 5
+"""To prove anything, and to object: all of five chances fall on one side once in 32."""
 
-LEAST_VETO = 5
-"""Configurations and quantities, all of them forecast worse, that are enough to object: one half to the fifth power is
-below the level asked."""
+RUNS = 5
+"""Pairs that one configuration makes at most."""
 
 LEVEL = 0.05
 
 LEAST_GAIN = 0.02
 """Share of the champion's error that a challenger must take away: what is hardly better is not worth a change."""
+
+LEAST_LOSS = 0.02
+"""Mean loss of a slice, a difference of logarithms, below which it has nothing to object to."""
 
 _FLIPS = 10_000
 
@@ -53,7 +61,7 @@ class Comparison:
     """One sentence for people."""
     configurations: int
     champion_error: float
-    """Median of |log(measured / forecast)| over configurations and quantities, as a share."""
+    """Median of |log(measured / forecast)| over runs and quantities, as a share."""
     challenger_error: float
     p_value: float
     """Of the challenger's errors being as large as the champion's."""
@@ -69,37 +77,35 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Errors:
-    """One entry for each held-out configuration and quantity; repeats are averaged."""
+    """One entry for each pair and quantity."""
 
     champion: Floats
     challenger: Floats
     quantity: NDArray[np.str_]
     gpu_type: NDArray[np.str_]
     contributor: NDArray[np.str_]
-
-    @property
-    def owner(self) -> NDArray[np.str_]:
-        """Who stands behind each entry's contributor."""
-        return np.array([owner_of(str(name)) for name in self.contributor], dtype=np.str_)
-
-    @property
-    def weights(self) -> Floats:
-        """The same for every owner, divided among its contributors, and among each one's entries."""
-        _, owner = np.unique(self.owner, return_inverse=True)
-        _, first, contributor = np.unique(self.contributor, return_index=True, return_inverse=True)
-        names = np.bincount(owner[first])
-        return np.asarray(1.0 / (np.bincount(contributor)[contributor] * names[owner]))
+    configuration: NDArray[np.str_]
+    pair: NDArray[np.intp]
+    """Which pair each entry belongs to."""
 
     def by(self, labels: NDArray[np.str_]) -> dict[str, Pair]:
         """Median errors of each label's configurations."""
-        return {
-            str(label): Pair(
-                configurations=int((labels == label).sum()),
-                champion_error=float(np.median(self.champion[labels == label])),
-                challenger_error=float(np.median(self.challenger[labels == label])),
-            )
-            for label in np.unique(labels)
-        }
+        return {str(label): self.of(labels == label) for label in np.unique(labels)}
+
+    def of(self, chosen: Flags) -> Pair:
+        """Median errors of some entries."""
+        return Pair(
+            configurations=len(np.unique(self.configuration[chosen])),
+            champion_error=float(np.median(self.champion[chosen])),
+            challenger_error=float(np.median(self.challenger[chosen])),
+        )
+
+    def lost(self, chosen: Flags) -> Floats:
+        """What each pair of some entries loses by the challenger."""
+        _, place = np.unique(self.pair[chosen], return_inverse=True)
+        lost = (self.challenger - self.champion)[chosen]
+        means: Floats = np.bincount(place, lost) / np.bincount(place)
+        return means
 
 
 def compare(
@@ -108,54 +114,52 @@ def compare(
     held_out: Sequence[Observation],
     *,
     contributors: Sequence[str] | None = None,
-    witnesses: Sequence[Observation] = (),
-    witness_contributors: Sequence[str] | None = None,
+    learned_without: Sequence[Bundle] | None = None,
     seed: int = 7,
 ) -> Comparison:
-    """Compare two bundles on observations that neither has seen; without a champion arithmetic stands in for it.
+    """Compare two bundles; without a champion arithmetic stands in for it.
 
     `contributors` names who gave each observation, by default its source; what is before a slash is the owner.
-    `witnesses` are observations that the challenger has learned from, of those who have too few held-out ones to speak
-    for themselves: they count neither for nor against it, unless it is worse even for them.
+    `learned_without` is for each observation the challenger as learned without it, where the challenger itself has seen
+    it and the champion has not.
     """
     if not held_out:
         raise NotEnoughData("there are no held-out observations to compare on")
-    ours, theirs = Predictor(challenger), Predictor(champion)
-    errors = _errors(ours, theirs, held_out, contributors or [one.source for one in held_out])
-    count = len(errors.champion)
-    if count < MIN_PAIRS:
-        raise NotEnoughData(f"{count} held-out configurations are too few to compare on; {MIN_PAIRS} are needed")
-    gained = errors.champion - errors.challenger
-    weights = errors.weights
-    p_value = sign_flip(gained * weights, seed)
-    told = _errors(ours, theirs, witnesses, witness_contributors or [one.source for one in witnesses])
-    lost = np.concatenate([-gained, told.challenger - told.champion])
+    questions = [observation.question for observation in held_out]
+    theirs = Predictor(champion)
+    ours = _each_by_its_own(learned_without or [challenger] * len(held_out), held_out)
+    errors = _errors(ours, theirs.answer(questions), held_out, contributors or [one.source for one in held_out])
+    everything = np.ones(len(errors.champion), dtype=bool)
+    lost = errors.lost(everything) if len(everything) else np.empty(0)
+    if len(lost) < LEAST_PAIRS:
+        raise NotEnoughData(f"{len(lost)} held-out jobs are too few to compare on; {LEAST_PAIRS} are needed")
+    _, first = np.unique(errors.pair, return_index=True)
+    weights = _weights(errors.contributor[first])
+    p_value = sign_flip(-lost * weights, seed)
+    before = np.bincount(errors.pair, errors.champion) / np.bincount(errors.pair)
+    gain = -float(np.average(lost, weights=weights) / max(np.average(before, weights=weights), 1e-12))
     worse_for = tuple(
         dict.fromkeys(
             str(label)
-            for slices in (
-                np.concatenate([errors.quantity, np.full(len(told.champion), "")]),
-                np.concatenate([errors.contributor, told.contributor]),
-                np.concatenate([errors.owner, told.owner]),
-            )
+            for slices in (errors.quantity, errors.contributor, _owners(errors.contributor))
             for label in np.unique(slices)
-            if label and (mine := lost[slices == label]).size >= LEAST_VETO and sign_flip(mine, seed) <= LEVEL
+            if _objects(errors.lost(slices == label), seed)
         )
     )
-    gain = float(np.average(gained, weights=weights) / max(np.average(errors.champion, weights=weights), 1e-12))
     better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for
     word = "is better" if better else "is not shown to be better"
     blame = f", and worse for {' and '.join(worse_for)}" if worse_for else ""
-    old, new = float(np.median(errors.champion)), float(np.median(errors.challenger))
+    total = errors.of(everything)
     return Comparison(
         better=better,
         verdict=(
-            f"{challenger.version} {word} than {theirs.version} on {count} held-out configurations: "
-            f"median error {100 * new:.1f} % against {100 * old:.1f} % (p = {p_value:.3g}){blame}"
+            f"{challenger.version} {word} than {theirs.version} on {len(lost)} held-out runs of "
+            f"{total.configurations} configurations: median error {100 * total.challenger_error:.1f} % against "
+            f"{100 * total.champion_error:.1f} % (p = {p_value:.3g}){blame}"
         ),
-        configurations=count,
-        champion_error=old,
-        challenger_error=new,
+        configurations=total.configurations,
+        champion_error=total.champion_error,
+        challenger_error=total.challenger_error,
         p_value=p_value,
         by_quantity=errors.by(errors.quantity),
         by_gpu_type=errors.by(errors.gpu_type),
@@ -164,24 +168,55 @@ def compare(
     )
 
 
+def _objects(lost: Floats, seed: int) -> bool:
+    return len(lost) >= LEAST_PAIRS and float(lost.mean()) > LEAST_LOSS and sign_flip(lost, seed) <= LEVEL
+
+
+def _owners(contributors: NDArray[np.str_]) -> NDArray[np.str_]:
+    return np.array([owner_of(str(name)) for name in contributors], dtype=np.str_)
+
+
+def _weights(contributors: NDArray[np.str_]) -> Floats:
+    """The same for every owner, divided among its contributors, and among each one's pairs."""
+    _, owner = np.unique(_owners(contributors), return_inverse=True)
+    _, first, contributor = np.unique(contributors, return_index=True, return_inverse=True)
+    names = np.bincount(owner[first])
+    return np.asarray(1.0 / (np.bincount(contributor)[contributor] * names[owner]))
+
+
+def _each_by_its_own(bundles: Sequence[Bundle], held_out: Sequence[Observation]) -> list[Answer]:
+    """The answer of each observation's own bundle to it."""
+    places: dict[int, list[int]] = {}
+    for place, bundle in enumerate(bundles):
+        places.setdefault(id(bundle), []).append(place)
+    found: dict[int, Answer] = {}
+    for mine in places.values():
+        answers = Predictor(bundles[mine[0]]).answer([held_out[place].question for place in mine])
+        found.update(zip(mine, answers, strict=True))
+    return [found[place] for place in range(len(bundles))]
+
+
 def _errors(
-    ours: Predictor, theirs: Predictor, held_out: Sequence[Observation], contributors: Sequence[str]
+    ours: Sequence[Answer], theirs: Sequence[Answer], held_out: Sequence[Observation], contributors: Sequence[str]
 ) -> _Errors:
-    questions = [observation.question for observation in held_out]
-    found: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
-    answers = zip(held_out, contributors, theirs.answer(questions), ours.answer(questions), strict=True)
-    for observation, contributor, old, new in answers:
+    found: dict[tuple[tuple[str, str, int], str, str], list[tuple[float, float]]] = {}
+    runs: dict[tuple[str, str], int] = {}
+    for observation, contributor, old, new in zip(held_out, contributors, theirs, ours, strict=True):
+        job = (contributor, observation.configuration)
+        run = runs[job] = runs.get(job, -1) + 1
         for quantity, measured in _measured(observation).items():
             said = [_said(answer, quantity) for answer in (old, new)]
             if said[1] is None:
                 continue  # a challenger that says nothing has no error to compare, and gains nothing by it
             # a champion that knew nothing of a job is as wrong as one that said half or double
             missed = [abs(np.log(measured / value)) if value else np.log(2.0) for value in said]
-            key = (quantity, observation.question.gpu.name, contributor, observation.configuration)
+            key = ((*job, run % RUNS), quantity, observation.question.gpu.name)
             found.setdefault(key, []).append((missed[0], missed[1]))
     means = np.array([np.mean(pairs, axis=0) for pairs in found.values()]).reshape(-1, 2)
-    names = np.array(list(found), dtype=np.str_).reshape(-1, 4)
-    return _Errors(means[:, 0], means[:, 1], names[:, 0], names[:, 1], names[:, 2])
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pair for pair, _, _ in found))}
+    names = np.array([(quantity, gpu, *pair[:2]) for pair, quantity, gpu in found], dtype=np.str_).reshape(-1, 4)
+    pair = np.array([numbers[pair] for pair, _, _ in found], dtype=np.intp)
+    return _Errors(means[:, 0], means[:, 1], names[:, 0], names[:, 1], names[:, 2], names[:, 3], pair)
 
 
 def _measured(observation: Observation) -> dict[str, float]:

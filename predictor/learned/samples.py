@@ -22,7 +22,8 @@ OVERLAPPING_SOURCES = {"inferencemax": "aic_silicon", "mlperf_v51": "mlperf_v41"
 """Sources that measured the same systems; leaving one out while training on the other would test nothing."""
 
 ABSURD_RATIO = 30.0
-"""A measurement further than this from arithmetic is a slip of units or of the keyboard."""
+"""A measurement further than this from arithmetic is a slip of units or of the keyboard; a run that did not fit where
+arithmetic asks for far more is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Samples:
 def samples(task: Task, observations: Sequence[Observation]) -> Samples:
     """What `observations` teach about a task, absurd ones left out."""
     found = every_sample(task, observations)
-    return found.take(np.abs(found.residuals) <= np.log(ABSURD_RATIO))
+    return found.take((np.abs(found.residuals) <= np.log(ABSURD_RATIO)) | (found.lower_bound & (found.residuals < 0.0)))
 
 
 def every_sample(task: Task, observations: Sequence[Observation]) -> Samples:

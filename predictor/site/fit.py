@@ -34,6 +34,7 @@ _FREEDOM = 2.0  # of Student's t: telemetry is full of slips
 _ROUNDS = 6
 _NOISES = (0.03, 0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6)
 _NOISE_GUESS, _NOISE_DOUBT = 0.2, 0.5  # before any job of the site, and how wrong that may be as a logarithm
+_TELLING = 15  # runs of one job; with more, it would carry like jobs that differ along with it
 _FREE = 100  # jobs of one contributor before the others' count limits it
 _TILTS = (-1.0, 0.5)  # beyond -1 larger jobs could be forecast smaller
 _BELIEF = 20.0  # jobs' worth of belief that the bundle's own width is right
@@ -53,7 +54,7 @@ class Cells:
     """The same repeat's measurement, as a logarithm."""
     lower_bound: Flags
     weight: Floats
-    """At most 1; less for contributors who sent too much."""
+    """Runs that each stands for, as far as they tell more of it; less for contributors who sent too much."""
     configuration: NDArray[np.intp]
     """A number for each setting, whatever its card, layout and software."""
 
@@ -107,31 +108,38 @@ def _learn(task: Task, found: Samples, cells: Cells, base: Correction | None, ke
 
 def cells_of(found: Samples) -> Cells:
     """A site's samples with repeats taken together, and what each counts."""
-    senders, sender = np.unique(found.source, return_inverse=True)
+    _, sender = np.unique(found.source, return_inverse=True)
     keys = np.column_stack([found.rows.round(6), found.arithmetic.round(6), found.lower_bound, sender])
     _, first, cell = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     cell = cell.ravel()
     order = np.lexsort((found.residuals, cell))
     count = np.bincount(cell)
     middle = order[np.cumsum(count) - count + count // 2]
-    _, owner = np.unique([owner_of(str(name)) for name in senders], return_inverse=True)
-    # nor does one under many names: what is allowed to a sender is allowed to its owner too
-    weight = np.minimum(_shares(sender[first]), _shares(owner[sender[first]]))
     return Cells(
         found.rows[first],
         found.residuals[middle],
         found.measured[middle],
         found.lower_bound[first],
-        weight,
+        voices(found.source[first], np.minimum(count, _TELLING).astype(np.float64)),
         np.unique(found.configuration[first], return_inverse=True)[1],
     )
 
 
-def _shares(group: NDArray[np.intp]) -> Floats:
-    """Of each row the weight at which its group does not outweigh all the others together."""
-    sent = np.bincount(group)
-    allowed = np.maximum(_FREE, len(group) - sent) if len(sent) > 1 else sent
-    share: Floats = np.minimum(1.0, allowed / np.maximum(sent, 1))
+def voices(source: NDArray[np.str_], told: Floats) -> Floats:
+    """What each row counts: as much as it has told, but no contributor outweighs all the others together."""
+    _, sender = np.unique(source, return_inverse=True)
+    _, owner = np.unique([owner_of(str(name)) for name in source], return_inverse=True)
+    # nor does one under many names: what is allowed to a sender is allowed to its owner too
+    return told * np.minimum(_shares(sender, told), _shares(owner, told))
+
+
+def _shares(group: NDArray[np.intp], told: Floats) -> Floats:
+    """Of each row the share at which its group does not outweigh all the others together."""
+    sent = np.bincount(group, told)
+    # repeats are not free: they count only against what the others told
+    free = np.minimum(_FREE, np.bincount(group))
+    allowed = np.maximum(free, told.sum() - sent) if len(sent) > 1 else sent
+    share: Floats = np.minimum(1.0, allowed / sent)
     return share[group]
 
 

@@ -9,29 +9,15 @@ from typing import Any
 import numpy as np
 
 from predictor.bundle import Bundle, make_bundle
-from predictor.custom.training import train_kinds
 from predictor.errors import NotEnoughData
 from predictor.features import Task
-from predictor.learned.samples import Samples, every_sample
+from predictor.learned.samples import every_sample
 from predictor.site.fit import learn
+from predictor.site.kinds import learn_kinds
 from predictor.site.residual import Site
+from predictor.site.screening import Quarantined, borne_out, screen
 from predictor.telemetry import Observation
 from predictor.training import sources_of
-
-ABSURD = 20.0
-"""A measurement this many times above or below arithmetic is a slip of units, of the keyboard, or a lie."""
-
-_LABEL = 1.1  # a card's label over what it offers: sources mix GB with GiB, but nothing reads more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
-    """A measurement that taught nothing, and why."""
-
-    id: str
-    source: str
-    task: Task
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +36,13 @@ def learn_site(
     created: str,
     git_revision: str,
     contributors: Sequence[str] | None = None,
+    shared: bool = False,
     metrics: Mapping[str, Any] | None = None,
 ) -> Lesson:
     """Learn every task and custom kind that the site measured, whatever site `base` knew before.
 
     `contributors` names who gave each observation, by default its source: none of them outweighs all the others.
+    `shared` says that several owners are forecast by the bundle, so that none of them may move it far alone.
     """
     given = observations if contributors is None else _signed(observations, contributors)
     sites: dict[Task, Site] = {}
@@ -62,10 +50,16 @@ def learn_site(
     for task in Task:
         found, kept_out = screen(task, every_sample(task, given))
         quarantined += kept_out
-        site = learn(task, found, base.corrections.get(task)) if len(found) else None
+        correction = base.corrections.get(task)
+        if shared and len(found):
+            shift = correction.correct(found.rows).shift if correction else np.zeros(len(found))
+            found, kept_out = borne_out(task, found, shift)
+            quarantined += kept_out
+        site = learn(task, found, correction) if len(found) else None
         if site:
             sites[task] = site
-    own_kinds = train_kinds(observations, seed=seed)
+    own_kinds, kept_out = learn_kinds(base.kinds, given, seed=seed, shared=shared)
+    quarantined += kept_out
     if not sites and not own_kinds:
         raise NotEnoughData(
             f"{len(observations)} observations teach nothing yet: give a completed training or inference, or five "
@@ -84,30 +78,6 @@ def learn_site(
         base=base.manifest.base or base.version,
     )
     return Lesson(bundle=bundle, quarantined=tuple(quarantined))
-
-
-def screen(task: Task, found: Samples) -> tuple[Samples, list[Quarantined]]:
-    """Part a task's samples into those that can be, and those that cannot with their reasons."""
-    off = np.abs(found.residuals) > np.log(ABSURD)
-    over = (found.measured > found.usable + np.log(_LABEL)) & ~found.lower_bound & task.is_memory
-    quarantined = [
-        Quarantined(
-            id=str(found.ids[place]),
-            source=str(found.source[place]),
-            task=task,
-            reason=_reason(task, found, place, over=bool(over[place])),
-        )
-        for place in np.flatnonzero(off | over).tolist()
-    ]
-    return found.take(~(off | over)), quarantined
-
-
-def _reason(task: Task, found: Samples, place: int, *, over: bool) -> str:
-    value, said = np.exp(found.measured[place]), np.exp(found.arithmetic[place])
-    unit = "GiB" if task.is_memory else "s"
-    if over:
-        return f"{value:.4g} {unit} is more than the card's {np.exp(found.usable[place]):.4g} GiB"
-    return f"{value:.4g} {unit} is more than {ABSURD:.0f} times off the {said:.4g} {unit} that arithmetic says"
 
 
 def _signed(observations: Sequence[Observation], contributors: Sequence[str]) -> list[Observation]:

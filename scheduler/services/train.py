@@ -1,39 +1,33 @@
-"""Train a challenger on what was measured, compare it with the champion on held-out jobs, promote it if better."""
+"""Train a challenger on all that was measured, compare it with the champion on the newest jobs, promote the better."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from predictor.bundle import Bundle, load_bundle, to_blob
 from predictor.errors import NotEnoughData, PythiaError
-from predictor.evaluation.comparison import MIN_PAIRS, Comparison, compare
+from predictor.evaluation.comparison import LEAST_PAIRS, Comparison
 from predictor.hardware import GpuCatalogue
 from predictor.site.training import Lesson, learn_site
-from predictor.telemetry import Observation, owner_of, read_observation
+from predictor.telemetry import read_observation
 from predictor.workloads.spec import ModelSource
 from scheduler.domain.errors import NotBetter
 from scheduler.services.champion import readable_or_shipped
+from scheduler.services.judging import Seen, judge, newest
 from scheduler.services.models import promote_model
-from scheduler.storage import models, observations
+from scheduler.storage import models, observations, tenants
 from scheduler.storage.engine import Engine, reading, transaction
 from scheduler.storage.observations import Measured
 from scheduler.storage.views import ModelView
 
 log = structlog.get_logger(__name__)
-
-HELD_OUT = 5
-"""One configuration in so many is never trained on. The same ones every time, so that a champion trained here has not
-seen what its challengers are compared on."""
-
-JUDGES = 1000
-"""The newest held-out observations of each owner, which decide: what was true a year ago is another matter."""
 
 SEED = 7
 
@@ -55,19 +49,11 @@ class Trained:
     read: int
     learned_from: int
     held_out: int
+    """Those that it was judged on."""
     left_out: int
     """Observations that today's facts cannot read."""
     quarantined: int
     """Measurements that cannot be."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """An observation, who gave it, and when."""
-
-    observation: Observation
-    contributor: str
-    at: datetime
 
 
 def train_from_database(
@@ -79,24 +65,29 @@ def train_from_database(
     with reading(engine) as session:
         version = models.champion_version(session)
         blob = None if version is None else models.bundle(session, version)
+        metrics = {} if version is None else models.get(session, version).metrics
+        shared = tenants.several(session)
         seen, left_out = _read(observations.every(session), gpus, known_models)
     base = load_bundle()
     champion = base if blob is None else readable_or_shipped(blob)
-    learned = [one for one in seen if not is_held_out(one.observation)]
-    held_out = [one for one in seen if is_held_out(one.observation)]
-    if not learned or not held_out:
+    if len(seen) < LEAST_PAIRS:
         raise NotEnoughData(
-            f"{len(seen)} observations of {len({one.observation.configuration for one in seen})} configurations are "
-            "too few to learn from some and compare on others; run more jobs or import observations"
+            f"{len(seen)} observations are too few to learn from and to compare on: {LEAST_PAIRS} runs, of one job or "
+            "of several, are the fewest that can prove anything; run more jobs or import observations"
         )
-    lesson = learn_site(
-        base,
-        [one.observation for one in learned],
-        contributors=[one.contributor for one in learned],
-        seed=SEED,
-        created=now.date().isoformat(),
-        git_revision=git_revision,
-    )
+
+    def learn(from_these: Sequence[Seen]) -> Lesson:
+        return learn_site(
+            base,
+            [one.observation for one in from_these],
+            contributors=[one.contributor for one in from_these],
+            shared=shared,
+            seed=SEED,
+            created=now.date().isoformat(),
+            git_revision=git_revision,
+        )
+
+    lesson = learn(seen)
     for kept_out in lesson.quarantined[:20]:
         log.warning("quarantined a measurement", id=kept_out.id, source=kept_out.source, reason=kept_out.reason)
     challenger = lesson.bundle
@@ -106,36 +97,30 @@ def train_from_database(
             f"nothing new was learned: {len(seen)} observations, {len(lesson.quarantined)} of them quarantined, "
             f"teach what {version} knows"
         )
-    judges = _newest(held_out)
-    witnesses = _newest(_of_the_unheard(learned, judges))
-    verdict = compare(
-        champion,
-        challenger,
-        [one.observation for one in judges],
-        contributors=[one.contributor for one in judges],
-        witnesses=[one.observation for one in witnesses],
-        witness_contributors=[one.contributor for one in witnesses],
-    )
+    judges = newest(seen, lesson.quarantined)
+    known = _last_read(metrics) if champion.version == version else None
+    verdict = judge(champion, lesson, judges, seen, known=known, learn=learn)
     window = (min(one.at for one in seen), max(one.at for one in seen))
     # the one it would replace, even where that cannot be read any more and the shipped bundle stood in for it
     comparison = {**verdict.to_json(), "champion": version or champion.version}
-    _keep(engine, lesson, verdict, comparison, window, now)
+    _keep(engine, lesson, verdict, comparison, window, seen[-1].id, now)
     promoted = _promote_if_better(engine, challenger.version, now)
     with reading(engine) as session:
         model = models.get(session, challenger.version)
     return Trained(
-        model=model, promoted=promoted, window=window, read=len(seen), learned_from=len(learned),
-        held_out=len(held_out), left_out=left_out, quarantined=len(lesson.quarantined),
+        model=model, promoted=promoted, window=window, read=len(seen), learned_from=len(seen),
+        held_out=len(judges), left_out=left_out, quarantined=len(lesson.quarantined),
     )  # fmt: skip
 
 
-def is_held_out(observation: Observation) -> bool:
-    """Whether a configuration is kept for comparing; told by its hash, so that repeats stay together."""
-    return int(hashlib.sha256(observation.configuration.encode()).hexdigest()[:8], 16) % HELD_OUT == 0
+def _last_read(metrics: Mapping[str, Any]) -> UUID | None:
+    """The last observation that a stored version has learned from, where it says so."""
+    last = metrics.get("window", {}).get("last")
+    return None if last is None else UUID(last)
 
 
-def _read(rows: Iterable[Measured], gpus: GpuCatalogue, known_models: ModelSource) -> tuple[list[_Seen], int]:
-    read: list[_Seen] = []
+def _read(rows: Iterable[Measured], gpus: GpuCatalogue, known_models: ModelSource) -> tuple[list[Seen], int]:
+    read: list[Seen] = []
     left_out = 0
     for row in rows:
         try:
@@ -144,7 +129,7 @@ def _read(rows: Iterable[Measured], gpus: GpuCatalogue, known_models: ModelSourc
             left_out += 1
             log.warning("left out an observation", reason=str(error))
             continue
-        read.append(_Seen(observation, _contributor(row), row.observed_at))
+        read.append(Seen(observation, _contributor(row), row.observed_at, row.id))
     return read, left_out
 
 
@@ -156,39 +141,20 @@ def _contributor(row: Measured) -> str:
     return f"contributor {owner}/{source}"
 
 
-def _newest(held_out: Sequence[_Seen]) -> list[_Seen]:
-    """The newest of each owner; `held_out` is oldest first."""
-    taken: Counter[str] = Counter()
-    newest: list[_Seen] = []
-    for one in reversed(held_out):
-        owner = owner_of(one.contributor)
-        if taken[owner] < JUDGES:
-            taken[owner] += 1
-            newest.append(one)
-    return newest
-
-
-def _of_the_unheard(learned: Sequence[_Seen], judges: Sequence[_Seen]) -> list[_Seen]:
-    """What was learned from owners of whom next to nothing is held out: by chance, or because they have few jobs."""
-    heard: dict[str, set[str]] = {}
-    for one in judges:
-        heard.setdefault(owner_of(one.contributor), set()).add(one.observation.configuration)
-    return [one for one in learned if len(heard.get(owner_of(one.contributor), ())) < MIN_PAIRS]
-
-
 def _keep(
     engine: Engine,
     lesson: Lesson,
     verdict: Comparison,
     comparison: Mapping[str, Any],
     window: tuple[datetime, datetime],
+    last: UUID,
     now: datetime,
 ) -> None:
     bundle: Bundle = lesson.bundle
     slices = {"quantity": verdict.by_quantity, "gpu_type": verdict.by_gpu_type, "contributor": verdict.by_contributor}
     metrics = {
         "base": bundle.manifest.base,
-        "window": {"from": window[0].isoformat(), "to": window[1].isoformat()},
+        "window": {"from": window[0].isoformat(), "to": window[1].isoformat(), "last": str(last)},
         "quarantined": len(lesson.quarantined),
         "held_out": {
             slice_: {

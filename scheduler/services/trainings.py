@@ -25,8 +25,8 @@ LEASE = timedelta(minutes=30)
 UNCLAIMED = timedelta(minutes=10)
 """A queued training that nobody began so long is rung again: its doorbell may be lost."""
 
-LEAST_NEW = 20
-"""New observations that make a training by the clock worth its while."""
+LEAST_NEW = 5
+"""New observations that make a training by the clock worth its while: fewer prove nothing."""
 
 SHOWN = 20
 

@@ -29,7 +29,7 @@ def add(
     comparison: Mapping[str, Any] | None,
     now: datetime,
 ) -> None:
-    """Store a version. One that is stored already, named by what it holds, takes the newer comparison."""
+    """Store a version. One that is stored already, named by what it holds, takes what was found anew."""
     session.execute(
         insert(Model)
         .values(
@@ -37,7 +37,12 @@ def add(
             metrics=dict(metrics), comparison=None if comparison is None else dict(comparison), created_at=now,
         )
         .on_conflict_do_update(
-            index_elements=["version"], set_={"comparison": None if comparison is None else dict(comparison)}
+            index_elements=["version"],
+            set_={
+                "rows": rows,
+                "metrics": dict(metrics),
+                "comparison": None if comparison is None else dict(comparison),
+            },
         )
     )  # fmt: skip
 

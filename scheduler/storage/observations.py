@@ -64,8 +64,9 @@ def page(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An observation and where it came from."""
+    """An observation and where it came from; ids rise with time."""
 
+    id: UUID
     tenant_id: UUID
     source: str
     observed_at: datetime
@@ -75,7 +76,7 @@ class Measured:
 def every(session: Session) -> Iterator[Measured]:
     """All observations, oldest first, streamed: there may be many."""
     query = (
-        select(Observation.tenant_id, Observation.source, Observation.observed_at, Observation.body)
+        select(Observation.id, Observation.tenant_id, Observation.source, Observation.observed_at, Observation.body)
         .order_by(Observation.id)
         .execution_options(yield_per=1000)
     )

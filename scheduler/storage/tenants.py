@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scheduler.domain.errors import Conflict, NotFound
@@ -16,7 +16,7 @@ from scheduler.domain.fair_share import WINDOW_S, Tenancy
 from scheduler.storage.engine import Session
 from scheduler.storage.ids import new_id
 from scheduler.storage.rows import columns
-from scheduler.storage.tables import Attempt, LedgerEntry, Reservation, Tenant
+from scheduler.storage.tables import DEFAULT_TENANT, Attempt, Job, LedgerEntry, Observation, Reservation, Tenant
 from scheduler.storage.views import TenantView
 
 _COLUMNS = columns(Tenant, TenantView)
@@ -45,6 +45,16 @@ def find(session: Session, name: str) -> TenantView:
     if row is None:
         raise NotFound("tenant", repr(name))
     return TenantView(**row)
+
+
+def several(session: Session) -> bool:
+    """Whether more than one tenant uses this installation; the default one, which is always there, may stand idle."""
+    used = or_(
+        Tenant.id != DEFAULT_TENANT,
+        exists().where(Job.tenant_id == Tenant.id),
+        exists().where(Observation.tenant_id == Tenant.id),
+    )
+    return len(session.execute(select(Tenant.id).where(used).limit(2)).all()) > 1
 
 
 def change(session: Session, tenant_id: UUID, **changes: Any) -> TenantView:

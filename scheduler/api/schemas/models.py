@@ -17,7 +17,7 @@ class ModelOut(Out):
     version: str = Field(examples=["2026-11-26.1f0c9a2e"])
     rows: int = Field(description="Observations it was trained on")
     metrics: dict[str, Any] = Field(description="Errors and coverage on held-out groups")
-    comparison: dict[str, Any] | None = Field(description="Against the champion of its day, on held-out jobs")
+    comparison: dict[str, Any] | None = Field(description="Against the champion of its day, on the newest jobs")
     champion: bool
     created_at: datetime
     promoted_at: datetime | None
@@ -48,7 +48,9 @@ class TrainingOut(Out):
     window_to: datetime | None = Field(description="The last observation that it read")
     read: int | None = Field(description="Observations that it read")
     learned_from: int | None
-    held_out: int | None = Field(description="Observations kept for comparing, never learned from")
+    held_out: int | None = Field(
+        description="Observations that it was judged on; those new to the champion were each forecast without them"
+    )
     left_out: int | None = Field(description="Observations that today's facts cannot read")
     quarantined: int | None = Field(description="Measurements that cannot be")
 

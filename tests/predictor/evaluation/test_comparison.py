@@ -116,15 +116,43 @@ def test_many_names_are_one_voice() -> None:
     assert found.worse_for == ()
 
 
-def test_who_is_hardly_held_out_objects_with_what_was_learned_from() -> None:
-    seen, held_out = halves()
-    flood, small = [slower(one) for one in held_out], seen[:12]
-    alone = compare(trained(), misled(), flood)
-    assert alone.better
-    names = ["small/one"] * 6 + ["small/two"] * 6
-    found = compare(trained(), misled(), flood, witnesses=small, witness_contributors=names)
+def test_who_has_few_jobs_objects_with_them() -> None:
+    _, held_out = halves()
+    small, flood = held_out[:12], [slower(one) for one in held_out[12:]]
+    names = ["small/one"] * 6 + ["small/two"] * 6 + ["flood"] * len(flood)
+    found = compare(trained(), misled(), [*small, *flood], contributors=names)
     assert not found.better
     assert "small" in found.worse_for
     pleased = [slower(one) for one in small]
-    content = compare(trained(), misled(), flood, witnesses=pleased, witness_contributors=names)
-    assert content == alone, "witnesses for whom it is better change nothing"
+    assert compare(trained(), misled(), [*pleased, *flood], contributors=names).better
+
+
+def test_memory_and_time_of_a_run_are_one_pair_and_its_repeats_one_configuration() -> None:
+    both = [one for one in halves()[1] if one.step_time_s and one.peak_vram_gib][:4]
+    assert len(both) == 4
+    with pytest.raises(NotEnoughData, match="4 held-out jobs are too few"):
+        compare(trained(), misled(), both)
+    repeated = [slower(one) for one in both for _ in range(3)]
+    found = compare(trained(), misled(), repeated)
+    assert found.configurations == 4
+    assert {name: pair.configurations for name, pair in found.by_quantity.items()} == {
+        "training memory": 4, "training step time": 4,
+    }  # fmt: skip
+    assert "on 12 held-out runs of 4 configurations" in found.verdict
+
+
+def test_one_job_of_many_nights_proves_no_more_than_one_of_five() -> None:
+    one = next(one for one in halves()[1] if one.runtime_s)
+    few, many = (compare(trained(), misled(), [slower(one)] * nights) for nights in (5, 300))
+    assert few.better
+    assert few.p_value == many.p_value
+    with pytest.raises(NotEnoughData):
+        compare(trained(), misled(), [slower(one)] * 4)
+
+
+def test_what_the_challenger_learned_from_is_forecast_by_what_had_not() -> None:
+    flood = [slower(one) for one in halves()[1]]
+    assert compare(trained(), misled(), flood).better
+    same = compare(trained(), misled(), flood, learned_without=[trained()] * len(flood))
+    assert same.champion_error == same.challenger_error
+    assert not same.better

@@ -21,7 +21,8 @@ from predictor.layout import Layout
 from predictor.model import Predictor
 from predictor.site.kernel import KERNELS, columns_of, covariance, points
 from predictor.site.residual import Site
-from predictor.site.training import ABSURD, learn_site
+from predictor.site.screening import ABSURD
+from predictor.site.training import learn_site
 from predictor.telemetry import Observation, read_observation
 from predictor.workloads.spec import parse_workload
 
@@ -109,6 +110,29 @@ def test_one_job_already_helps_and_thirty_nearly_settle_it() -> None:
         missing.append(abs(np.log(after.runtime_s.p50 / (before.runtime_s.p50 * SLOW))))
     assert missing[0] < 0.75 * np.log(SLOW)
     assert missing[1] < 0.1 * np.log(SLOW)
+
+
+def test_the_same_job_again_and_again_is_known_better_each_time() -> None:
+    one = measured(1, training(), slow=2.0, heavy=1.0)
+    before = said(base(), training()).runtime_s
+    assert before is not None
+    missing = []
+    for nights in (1, 5, 30):
+        after = said(learned([replace(one, id=f"night-{night}") for night in range(nights)]), training()).runtime_s
+        assert after is not None
+        missing.append(np.log(2.0 * before.p50 / after.p50))
+    assert missing[0] > missing[1] > missing[2]
+    assert missing[2] < 0.1 * np.log(2.0)
+
+
+def test_one_job_of_many_nights_does_not_carry_like_jobs_along_that_differ() -> None:
+    others = [measured(number, training(1, 128 * (1 + number)), heavy=1.0) for number in range(39)]
+    odd = measured(99, training(1, 2200), slow=3.0, heavy=1.0)
+    nightly = [replace(odd, id=f"night-{night}") for night in range(30)]
+    with_odd, without = (said(learned(rows), training(1, 700)).runtime_s for rows in ([*others, *nightly], others))
+    assert with_odd is not None
+    assert without is not None
+    assert with_odd.p50 == pytest.approx(without.p50, rel=0.05)
 
 
 def test_memory_and_inference_are_learned_too() -> None:
@@ -229,12 +253,13 @@ def test_memory_above_the_card_is_quarantined() -> None:
     assert [one.reason for one in lesson.quarantined if one.task is Task.TRAINING_MEMORY]
 
 
-def test_a_flood_never_outweighs_all_the_others() -> None:
+@pytest.mark.parametrize("repeats", [1, 15])
+def test_a_flood_never_outweighs_all_the_others(repeats: int) -> None:
     honest = [measured(number, training(1 + number % 4, 128 * (1 + number // 4))) for number in range(60)]
     flood = [
         measured(number, training(1 + number % 8, 64 * (1 + number // 8)), slow=SLOW * 5, source="flood")
-        for number in range(600)
-    ]
+        for number in range(600 // repeats)
+    ] * repeats
     forecast, before = said(learned([*honest, *flood]), training(2, 1000)), said(base(), training(2, 1000))
     assert forecast.runtime_s is not None
     assert before.runtime_s is not None

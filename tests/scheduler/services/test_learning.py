@@ -22,9 +22,10 @@ from predictor.workload import CustomWorkload
 from scheduler.domain.errors import NotBetter, NotFound
 from scheduler.domain.states import Outcome
 from scheduler.services.champion import LOOK_EVERY_S, ChampionPredictor
+from scheduler.services.judging import PARTS, Seen, split
 from scheduler.services.models import list_models, promote_model, version_in_use
 from scheduler.services.observations import Imported, import_observations, list_observations
-from scheduler.services.train import HELD_OUT, Trained, is_held_out, train_from_database
+from scheduler.services.train import Trained, train_from_database
 from scheduler.storage import models as store
 from scheduler.storage.engine import transaction
 from scheduler.storage.ids import new_id
@@ -197,13 +198,28 @@ def test_too_little_to_learn_from_is_said(engine: sa.Engine) -> None:
         trained(engine)
 
 
-def test_repeats_are_held_out_together_and_about_a_fifth_is() -> None:
-    observations = [read_observation(row(number, id=f"{number}-{again}"), MODELS, GPUS)
-                    for number in range(500) for again in range(2)]  # fmt: skip
-    by_configuration: dict[str, set[bool]] = {}
-    for one in observations:
-        by_configuration.setdefault(one.configuration, set()).add(is_held_out(one))
-    assert all(len(sides) == 1 for sides in by_configuration.values())
-    share = sum(map(is_held_out, observations)) / len(observations)
-    # 500 fair draws of one in five: four standard deviations are 0.07
-    assert share == pytest.approx(1 / HELD_OUT, abs=0.07)
+def test_the_runs_of_a_job_go_to_as_many_parts_as_there_are() -> None:
+    seen = [
+        Seen(read_observation(row(number, id=f"{number}-{again}"), MODELS, GPUS), "us/here", NOW, new_id())
+        for number in range(7)
+        for again in range(PARTS)
+    ]
+    parts = split(seen, PARTS)
+    assert sorted(one.id for part in parts for one in part) == sorted(one.id for one in seen)
+    for part in parts:
+        assert len({one.observation.configuration for one in part}) == 7
+    assert split(seen[:2], PARTS) == [[seen[0]], [seen[1]]]
+    assert split([], PARTS) == []
+
+
+def test_a_version_that_comes_again_takes_what_was_found_anew(engine: sa.Engine) -> None:
+    with transaction(engine) as session:
+        for count in (1, 2):
+            proof = {"better": False, "champion": "c", "verdict": f"{count}"}
+            store.add(
+                session, version="v", bundle=b"", rows=count, metrics={"quarantined": count}, comparison=proof, now=NOW
+            )
+    (kept,) = list_models(engine)
+    assert (kept.rows, kept.metrics) == (2, {"quarantined": 2})
+    assert kept.comparison is not None
+    assert kept.comparison["verdict"] == "2"
