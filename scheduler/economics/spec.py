@@ -20,6 +20,10 @@ from scheduler.economics.serving import Limits
 from scheduler.economics.training_run import Terms
 
 Seconds = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+InputLength = Annotated[float, Field(ge=1, le=10_000_000, allow_inf_nan=False)]
+OutputLength = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
+# a hundredth is less than anybody plans for, and what is divided by it is still a figure
+MaxUtilisation = Annotated[float, Field(ge=0.01, le=1)]
 
 
 class TokensSpec(BaseModel):
@@ -32,8 +36,8 @@ class TokensSpec(BaseModel):
         default=Precision.BF16, description="Of the weights; a card without units for it serves in the next wider one"
     )
     kv_cache_precision: Precision | None = None
-    input_length: Annotated[float, Field(ge=1, le=10_000_000, allow_inf_nan=False)] = Field(examples=[3150])
-    output_length: Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)] = Field(examples=[400])
+    input_length: InputLength = Field(examples=[3150])
+    output_length: OutputLength = Field(examples=[400])
     cached_prefix_length: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0, description="Prompt tokens that the engine's own prefix cache already holds"
     )

@@ -109,6 +109,33 @@ def test_requests_may_be_given(client: TestClient) -> None:
     ],
 )
 def test_a_fleet_that_cannot_be_asked_for_is_one_sentence(
+WITHOUT_LENGTHS = {name: value for name, value in ASKED.items() if not name.endswith("put_length")}
+
+
+def test_requests_say_how_long_they_are(client: TestClient) -> None:
+    body = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | {"requests": [[0, 900, 100], [30, 1300, 300]]})
+    assert (body.json()["question"]["input_length"], body.json()["question"]["output_length"]) == (1100, 200)
+    answer = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | {"mean_rps": 1})
+    assert answer.status_code == 422
+    assert "input_length is missing" in answer.json()["detail"]
+
+
+def test_of_a_short_prompt_no_more_is_cached_than_it_has(client: TestClient) -> None:
+    def ways(lengths: tuple[int, int], cached: int) -> dict[str, Any]:
+        requests = [[60.0 * place, lengths[place % 2], 200] for place in range(40)]
+        asked = {"requests": requests, "cached_prefix_length": cached, "constraints": {"gpu_types": ["L40S"]}}
+        body = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | asked).json()
+        return {one["way"]: one for one in body["ways"]}
+
+    mixed, even = ways((500, 5500), 2900), ways((3000, 3000), 1700)
+    assert mixed["api"]["cost_usd"] == even["api"]["cost_usd"]
+    assert mixed["dedicated"]["cost_usd"] == even["dedicated"]["cost_usd"]
+    assert mixed["dedicated"]["utilisation"] == pytest.approx(even["dedicated"]["utilisation"], rel=0.01)
+    assert float(mixed["scale_to_zero"]["cost_usd"]) == pytest.approx(
+        float(even["scale_to_zero"]["cost_usd"]), rel=0.02
+    )
+
+
     client: TestClient, change: dict[str, Any], said: str
 ) -> None:
     answer = client.post("/v1/economics/fleet", json=ASKED | change)
@@ -117,12 +144,15 @@ def test_a_fleet_that_cannot_be_asked_for_is_one_sentence(
 
 
 RUN: dict[str, Any] = {"model": "Qwen/Qwen2.5-0.5B", "num_samples": 100_000, "epochs": 2.0, "evaluation_share": 0.05}
+        ({"requests": [[0, 5000, 200]]}, "input_length is 1000, but the requests have 5000"),
+        ({"requests": [[0, 1000, 800]]}, "output_length is 200, but the requests have 800"),
 
 
 def test_a_training_run_is_priced_on_the_inventory(client: TestClient) -> None:
     body = client.post("/v1/economics/training-run", json=RUN).json()
     assert body["question"] == RUN
     assert {one["gpu_type"] for one in body["best_of_each_gpu_type"]} == {"H100-SXM", "L40S"}
+        ({"mean_rps": 1, "load_gb_s": 1e-300}, "load_gb_s"),
     usd = [float(one["p50"]["usd"]) for one in body["runs"]]
     assert usd == sorted(usd)
     hours = [one["p50"]["hours"] for one in body["pareto"]]

@@ -144,8 +144,11 @@ def test_a_trace_says_how_long_its_requests_are(pythia: Pythia, trace: Path) -> 
     assert body["question"]["input_length"] == 849.5
 
 
+    other = pythia(*FLEET, "--trace", str(trace))
+    assert (other.code, len(other.err.strip().splitlines())) == (2, 1)
+    assert "--input is 1000, but the requests have 849.5 tokens" in other.err
 def test_a_fleet_that_fits_nowhere_is_exit_code_3(pythia: Pythia, trace: Path) -> None:
-    said = pythia(*FLEET, "--trace", str(trace), "--ttft", "0.00001")
+    said = pythia(*WITHOUT_LENGTHS, "--trace", str(trace), "--ttft", "0.00001")
     assert said.code == 3
     assert "Nowhere" in said.out
 
@@ -153,7 +156,7 @@ def test_a_fleet_that_fits_nowhere_is_exit_code_3(pythia: Pythia, trace: Path) -
 def test_a_fleet_is_drawn(pythia: Pythia, trace: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib, which is optional")
     file = tmp_path / "fleet.svg"
-    assert pythia(*FLEET, "--trace", str(trace), "--plot", str(file)).code == 0
+    assert pythia(*WITHOUT_LENGTHS, "--trace", str(trace), "--plot", str(file)).code == 0
     assert "replicas kept all day" in file.read_text()
 
 
