@@ -168,7 +168,12 @@ def test_a_training_run_is_priced_on_the_inventory(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"num_tokens": 5}, "num_tokens"), ({"model": "nobody/nothing"}, "nobody/nothing"), ({"lora_rank": 8}, "lora")],
+    [
+        ({"num_tokens": 5}, "num_tokens"),
+        ({"sequence_length": 1e-300}, "sequence_length"),
+        ({"model": "nobody/nothing"}, "nobody/nothing"),
+        ({"lora_rank": 8}, "lora"),
+    ],
 )
 def test_a_training_run_that_cannot_be_read_is_one_sentence(
     client: TestClient, change: dict[str, Any], said: str
@@ -223,7 +228,13 @@ def test_ways_to_come_by_gpus_are_compared_at_the_inventory_s_price(client: Test
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"gpu_type": "H9000"}, "H9000"), ({"gpu_type": "H200-SXM"}, "on demand"), ({"pue": 0}, "pue")]
+    ("change", "said"),
+    [
+        ({"gpu_type": "H9000"}, "H9000"),
+        ({"gpu_type": "H200-SXM"}, "on demand"),
+        ({"pue": 0}, "pue"),
+        ({"max_utilisation": 1e-30}, "max_utilisation"),
+    ],
 )
 def test_a_fleet_that_cannot_be_read_is_one_sentence(client: TestClient, change: dict[str, Any], said: str) -> None:
     answer = client.post("/v1/economics/roi", json=FLEET | change)
@@ -352,6 +363,7 @@ def test_the_smallest_and_the_largest_bills_have_an_answer(client: TestClient) -
     for requests, usd, more in (
         (1e-6, "0.000001", {"growth": -0.99}), (1e9, "0.000000000000000001", {}), (1e9, "1000000000", latest),
     ):  # fmt: skip
+        ({"max_utilisation": 1e-30}, "max_utilisation"),
         use = BILL["models"][0] | {"requests_per_day": requests, "monthly_usd": usd}
         answer = client.post("/v1/economics/assess", json=BILL | {"models": [use]} | more)
         assert answer.status_code == 200, answer.text
