@@ -412,6 +412,19 @@ def test_prices_that_cannot_be_true_are_one_sentence(
 ) -> None:
     answer = client.post("/v1/economics/crossover", json=ASKED | {"api_prices": prices})
     assert answer.status_code == 422
+@pytest.mark.parametrize(("usd", "said"), [(2e-8, "0.00000002"), ("1E+3", "1000")])
+def test_prices_are_never_written_in_powers_of_ten(client: TestClient, usd: float | str, said: str) -> None:
+    names = ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok")
+    prices = {"api_prices": [PRICE | dict.fromkeys(names, usd)]}
+    crossover = client.post("/v1/economics/crossover", json=ASKED | prices).json()
+    fleet = client.post("/v1/economics/fleet", json=ASKED | prices | {"requests": [[0, 1000, 200]]}).json()
+    asked = BILL | prices | {"models": [BILL["models"][0] | {"provider": "acme"}]}
+    assessed = client.post("/v1/economics/assess", json=asked).json()
+    for sold in (crossover["crossings"][0], fleet["api"], assessed["findings"][0]["listed"]):
+        assert [sold[name] for name in names] == [said] * 3
+    assert all(f"${said} per million" in one for one in crossover["price_list"]["doubts"])
+
+
     assert said in answer.json()["detail"]
 
 
