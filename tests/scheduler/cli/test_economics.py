@@ -92,6 +92,7 @@ def test_a_curve_is_drawn(pythia: Pythia, tmp_path: Path) -> None:
     assert "requests a day" in drawn
     assert "always from" in drawn
 
+    assert "above 80 never cheaper" in drawn
 
 def test_two_prices_of_one_provider_are_told_apart(pythia: Pythia, tmp_path: Path) -> None:
     row = (
