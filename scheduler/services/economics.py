@@ -43,7 +43,9 @@ def price_tokens_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TokensS
 
 def _report(knowledge: Knowledge, spec: TokensSpec, inventory: Inventory) -> TokenReport:
     workload = workload_of(spec, knowledge.models)
-    costs = token_costs(workload, spec.constraints, spec.limits, inventory, knowledge.gpus, knowledge.predictor)
+    costs = token_costs(
+        workload, spec.constraints, spec.limits, inventory, knowledge.gpus, knowledge.predictor, every_layout=True
+    )  # fmt: skip
     return TokenReport(spec=spec, workload=workload, costs=costs, model_version=knowledge.predictor.version)
 
 

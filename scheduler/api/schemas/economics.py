@@ -85,7 +85,7 @@ class TokensOut(Out):
     assumptions: list[str]
     model_version: str
     best_of_each_gpu_type: list[TokenCostOut]
-    costs: list[TokenCostOut]
+    costs: list[TokenCostOut] = Field(description="Of every offer, count and layout that the work fits on")
     unfit: list[UnfitOut]
 
 
