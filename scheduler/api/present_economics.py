@@ -13,6 +13,7 @@ from scheduler.api.schemas.economics import (
     CurvePointOut,
     DeploymentOut,
     MoveOut,
+    PrefixPointOut,
     PriceListOut,
     QuantilesOut,
     RunTakesOut,
@@ -25,8 +26,8 @@ from scheduler.api.schemas.economics import (
 )
 from scheduler.domain.money import exact_usd
 from scheduler.economics.api_price_list import PriceList
-from scheduler.economics.crossover import DAY_S, BreakEven, Crossover
 from scheduler.economics.api_prices import ApiPrice
+from scheduler.economics.crossover import DAY_S, BreakEven, Crossover
 from scheduler.economics.tokens import Price, TokenCost
 from scheduler.economics.training_run import Takes, TrainingRun
 from scheduler.services.economics import CrossoverReport, TokenReport, TrainingRunReport
@@ -140,6 +141,18 @@ def crossover(report: CrossoverReport) -> CrossoverOut:
             MoveOut(cause=one.cause, low_is=one.low_is, low=six(one.low), high_is=one.high_is, high=six(one.high))
             for one in report.moves
         ],
+        shared_prefix=[
+            PrefixPointOut(
+                share=one.share,
+                cached_tokens=six(one.cached_tokens),
+                api_request_usd=f"{one.api_request_usd:f}",
+                own_request_usd=plain(Decimal(repr(one.own_request_usd))),
+                utilisation=six(one.own.utilisation),
+                utilisation_low=six(one.own.utilisation_low),
+                utilisation_high=six(one.own.utilisation_high),
+            )
+            for one in report.prefix
+        ],
     )
 
 
@@ -165,6 +178,14 @@ def _crossing(found: Crossover) -> CrossingOut:
     )
 
 
+def token_prices(api: ApiPrice) -> dict[str, str | None]:
+    """Dollars per million tokens, every digit of them and never in powers of ten."""
+    return {
+        "input_usd_per_mtok": f"{api.input_usd:f}", "output_usd_per_mtok": f"{api.output_usd:f}",
+        "cached_input_usd_per_mtok": None if api.cached_input_usd is None else f"{api.cached_input_usd:f}",
+    }  # fmt: skip
+
+
 def _break_even(point: BreakEven | None) -> BreakEvenOut | None:
     return None if point is None else _point(point)
 
@@ -177,14 +198,6 @@ def _point(point: BreakEven) -> BreakEvenOut:
         utilisation_low=six(point.utilisation_low),
         utilisation_high=six(point.utilisation_high),
     )
-
-def token_prices(api: ApiPrice) -> dict[str, str | None]:
-    """Dollars per million tokens, every digit of them and never in powers of ten."""
-    return {
-        "input_usd_per_mtok": f"{api.input_usd:f}", "output_usd_per_mtok": f"{api.output_usd:f}",
-        "cached_input_usd_per_mtok": None if api.cached_input_usd is None else f"{api.cached_input_usd:f}",
-    }  # fmt: skip
-
 
 
 def deployment_fields(cost: TokenCost) -> DeploymentOut:

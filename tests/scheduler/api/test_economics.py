@@ -65,6 +65,23 @@ def test_apis_are_compared_with_the_inventory(client: TestClient) -> None:
     assert len(body["curve"]) > 100
 
 
+def test_a_longer_shared_prefix_never_raises_either_price(client: TestClient) -> None:
+    cached = {"api_prices": [PRICE | {"cached_input_usd_per_mtok": "0.1"}]}
+    body = client.post("/v1/economics/crossover", json=ASKED | cached).json()
+    points = body["shared_prefix"]
+    assert [one["cached_tokens"] for one in points] == [0, 100, 200, 350, 500, 650, 800, 900, 950]
+    # 1,000 × $0.21 and 200 × $0.63 per million; half of the prompt at $0.10
+    assert (points[0]["api_request_usd"], points[4]["api_request_usd"]) == ("0.000336", "0.000281")
+    for name in ("api_request_usd", "own_request_usd"):
+        usd = [float(one[name]) for one in points]
+        assert usd == sorted(usd, reverse=True)
+    none = body["crossings"][0]["crossing"] or body["crossings"][0]["lowest_utilisation"]
+    assert points[0]["utilisation"] == none["utilisation"]
+    # a request costs as much at the break-even use as at the API
+    own, api = (float(points[0][name]) for name in ("own_request_usd", "api_request_usd"))
+    assert points[0]["utilisation"] == pytest.approx(0.8 * own / api, rel=1e-5)
+
+
 def test_a_model_without_a_price_per_token_is_one_sentence(client: TestClient) -> None:
     answer = client.post("/v1/economics/crossover", json=ASKED | {"model": "Qwen/Qwen2.5-0.5B"})
     assert answer.status_code == 422
@@ -92,23 +109,6 @@ def test_requests_may_be_given(client: TestClient) -> None:
     assert "requests" not in body["question"]
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({}, "mean_rps"),
-        ({"mean_rps": 1, "requests": [[0, 1, 1]]}, "contradict"),
-        ({"requests": []}, "requests"),
-        ({"requests": [[0, 0, 1]]}, "requests"),
-        ({"requests": [[-1, 1, 1]]}, "requests"),
-        ({"mean_rps": 1, "peak_rps": 0.5}, "peak_rps"),
-        ({"mean_rps": 20}, "--offline"),
-        ({"peak_rps": 2}, "mean_rps"),
-        ({"mean_rps": 1, "shape": "round"}, "shape"),
-        ({"mean_rps": 1, "reserved_discount": 1}, "reserved_discount"),
-        ({"mean_rps": 1, "api_provider": "nobody"}, "nobody"),
-    ],
-)
-def test_a_fleet_that_cannot_be_asked_for_is_one_sentence(
 WITHOUT_LENGTHS = {name: value for name, value in ASKED.items() if not name.endswith("put_length")}
 
 
@@ -136,6 +136,26 @@ def test_of_a_short_prompt_no_more_is_cached_than_it_has(client: TestClient) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "mean_rps"),
+        ({"mean_rps": 1, "requests": [[0, 1, 1]]}, "contradict"),
+        ({"requests": []}, "requests"),
+        ({"requests": [[0, 0, 1]]}, "requests"),
+        ({"requests": [[-1, 1, 1]]}, "requests"),
+        ({"requests": [[0, 5000, 200]]}, "input_length is 1000, but the requests have 5000"),
+        ({"requests": [[0, 1000, 800]]}, "output_length is 200, but the requests have 800"),
+        ({"mean_rps": 1, "peak_rps": 0.5}, "peak_rps"),
+        ({"mean_rps": 20}, "--offline"),
+        ({"peak_rps": 2}, "mean_rps"),
+        ({"mean_rps": 1, "shape": "round"}, "shape"),
+        ({"mean_rps": 1, "reserved_discount": 1}, "reserved_discount"),
+        ({"mean_rps": 1, "api_provider": "nobody"}, "nobody"),
+        ({"mean_rps": 1, "load_gb_s": 1e-300}, "load_gb_s"),
+    ],
+)
+def test_a_fleet_that_cannot_be_asked_for_is_one_sentence(
     client: TestClient, change: dict[str, Any], said: str
 ) -> None:
     answer = client.post("/v1/economics/fleet", json=ASKED | change)
@@ -144,15 +164,12 @@ def test_of_a_short_prompt_no_more_is_cached_than_it_has(client: TestClient) -> 
 
 
 RUN: dict[str, Any] = {"model": "Qwen/Qwen2.5-0.5B", "num_samples": 100_000, "epochs": 2.0, "evaluation_share": 0.05}
-        ({"requests": [[0, 5000, 200]]}, "input_length is 1000, but the requests have 5000"),
-        ({"requests": [[0, 1000, 800]]}, "output_length is 200, but the requests have 800"),
 
 
 def test_a_training_run_is_priced_on_the_inventory(client: TestClient) -> None:
     body = client.post("/v1/economics/training-run", json=RUN).json()
     assert body["question"] == RUN
     assert {one["gpu_type"] for one in body["best_of_each_gpu_type"]} == {"H100-SXM", "L40S"}
-        ({"mean_rps": 1, "load_gb_s": 1e-300}, "load_gb_s"),
     usd = [float(one["p50"]["usd"]) for one in body["runs"]]
     assert usd == sorted(usd)
     hours = [one["p50"]["hours"] for one in body["pareto"]]
@@ -346,6 +363,7 @@ def test_an_api_of_which_nothing_is_known_satisfies_nothing(client: TestClient) 
         ({"credits": {"usd": "5", "expires": "2060-01-01"}}, "three years"),
         ({"models": [ASKED | {"monthly_usd": "5", "requests_per_day": 1e-300}]}, "requests_per_day"),
         ({"growth": -2}, "growth"),
+        ({"max_utilisation": 1e-30}, "max_utilisation"),
         ({"own": {"gpu_type": "H100-SXM"}}, "capital_usd_per_gpu"),
         ({"own": {"gpu_type": "H9000", "capital_usd_per_gpu": 1}}, "H9000"),
     ],
@@ -363,7 +381,6 @@ def test_the_smallest_and_the_largest_bills_have_an_answer(client: TestClient) -
     for requests, usd, more in (
         (1e-6, "0.000001", {"growth": -0.99}), (1e9, "0.000000000000000001", {}), (1e9, "1000000000", latest),
     ):  # fmt: skip
-        ({"max_utilisation": 1e-30}, "max_utilisation"),
         use = BILL["models"][0] | {"requests_per_day": requests, "monthly_usd": usd}
         answer = client.post("/v1/economics/assess", json=BILL | {"models": [use]} | more)
         assert answer.status_code == 200, answer.text
@@ -395,6 +412,19 @@ def test_a_price_that_is_hard_to_believe_is_used_and_named(client: TestClient) -
     assert "acme/8b" in doubt
 
 
+@pytest.mark.parametrize(("usd", "said"), [(2e-8, "0.00000002"), ("1E+3", "1000")])
+def test_prices_are_never_written_in_powers_of_ten(client: TestClient, usd: float | str, said: str) -> None:
+    names = ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok")
+    prices = {"api_prices": [PRICE | dict.fromkeys(names, usd)]}
+    crossover = client.post("/v1/economics/crossover", json=ASKED | prices).json()
+    fleet = client.post("/v1/economics/fleet", json=ASKED | prices | {"requests": [[0, 1000, 200]]}).json()
+    asked = BILL | prices | {"models": [BILL["models"][0] | {"provider": "acme"}]}
+    assessed = client.post("/v1/economics/assess", json=asked).json()
+    for sold in (crossover["crossings"][0], fleet["api"], assessed["findings"][0]["listed"]):
+        assert [sold[name] for name in names] == [said] * 3
+    assert all(f"${said} per million" in one for one in crossover["price_list"]["doubts"])
+
+
 @pytest.mark.parametrize(
     ("prices", "said"),
     [
@@ -412,19 +442,6 @@ def test_prices_that_cannot_be_true_are_one_sentence(
 ) -> None:
     answer = client.post("/v1/economics/crossover", json=ASKED | {"api_prices": prices})
     assert answer.status_code == 422
-@pytest.mark.parametrize(("usd", "said"), [(2e-8, "0.00000002"), ("1E+3", "1000")])
-def test_prices_are_never_written_in_powers_of_ten(client: TestClient, usd: float | str, said: str) -> None:
-    names = ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok")
-    prices = {"api_prices": [PRICE | dict.fromkeys(names, usd)]}
-    crossover = client.post("/v1/economics/crossover", json=ASKED | prices).json()
-    fleet = client.post("/v1/economics/fleet", json=ASKED | prices | {"requests": [[0, 1000, 200]]}).json()
-    asked = BILL | prices | {"models": [BILL["models"][0] | {"provider": "acme"}]}
-    assessed = client.post("/v1/economics/assess", json=asked).json()
-    for sold in (crossover["crossings"][0], fleet["api"], assessed["findings"][0]["listed"]):
-        assert [sold[name] for name in names] == [said] * 3
-    assert all(f"${said} per million" in one for one in crossover["price_list"]["doubts"])
-
-
     assert said in answer.json()["detail"]
 
 
