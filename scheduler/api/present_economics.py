@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from predictor.forecast import Forecast, Question, Spread
@@ -13,6 +13,7 @@ from scheduler.api.schemas.economics import (
     CurvePointOut,
     DeploymentOut,
     MoveOut,
+    PrefixPointOut,
     PriceListOut,
     QuantilesOut,
     RunTakesOut,
@@ -25,6 +26,7 @@ from scheduler.api.schemas.economics import (
 )
 from scheduler.domain.money import exact_usd
 from scheduler.economics.api_price_list import PriceList
+from scheduler.economics.api_prices import ApiPrice
 from scheduler.economics.crossover import DAY_S, BreakEven, Crossover
 from scheduler.economics.tokens import Price, TokenCost
 from scheduler.economics.training_run import Takes, TrainingRun
@@ -114,7 +116,7 @@ def plain(usd: Decimal) -> str:
 
 def cents(usd: float) -> str:
     """Dollars to the cent."""
-    return str(Decimal(repr(usd)).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN))
+    return f"{Decimal(repr(usd)):.2f}"
 
 
 def crossover(report: CrossoverReport) -> CrossoverOut:
@@ -139,6 +141,18 @@ def crossover(report: CrossoverReport) -> CrossoverOut:
             MoveOut(cause=one.cause, low_is=one.low_is, low=six(one.low), high_is=one.high_is, high=six(one.high))
             for one in report.moves
         ],
+        shared_prefix=[
+            PrefixPointOut(
+                share=one.share,
+                cached_tokens=six(one.cached_tokens),
+                api_request_usd=f"{one.api_request_usd:f}",
+                own_request_usd=plain(Decimal(repr(one.own_request_usd))),
+                utilisation=six(one.own.utilisation),
+                utilisation_low=six(one.own.utilisation_low),
+                utilisation_high=six(one.own.utilisation_high),
+            )
+            for one in report.prefix
+        ],
     )
 
 
@@ -153,9 +167,7 @@ def _crossing(found: Crossover) -> CrossingOut:
     return CrossingOut(
         provider=api.provider,
         model_key=api.model_key,
-        input_usd_per_mtok=str(api.input_usd),
-        output_usd_per_mtok=str(api.output_usd),
-        cached_input_usd_per_mtok=None if api.cached_input_usd is None else str(api.cached_input_usd),
+        **token_prices(api),
         price_date=api.price_date,
         request_usd=f"{found.api_request_usd:f}",
         crossing=_break_even(found.first),
@@ -164,6 +176,14 @@ def _crossing(found: Crossover) -> CrossingOut:
         crossing_if_fast=_break_even(found.hopeful),
         lowest_utilisation=_point(found.lowest),
     )
+
+
+def token_prices(api: ApiPrice) -> dict[str, str | None]:
+    """Dollars per million tokens, every digit of them and never in powers of ten."""
+    return {
+        "input_usd_per_mtok": f"{api.input_usd:f}", "output_usd_per_mtok": f"{api.output_usd:f}",
+        "cached_input_usd_per_mtok": None if api.cached_input_usd is None else f"{api.cached_input_usd:f}",
+    }  # fmt: skip
 
 
 def _break_even(point: BreakEven | None) -> BreakEvenOut | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scheduler.api.present_economics import deployment_fields, price_list, six
+from scheduler.api.present_economics import deployment_fields, price_list, six, token_prices
 from scheduler.api.schemas.fleet import (
     FleetApiOut,
     FleetDeploymentOut,
@@ -65,9 +65,7 @@ def api_fields(api: ApiPrice) -> FleetApiOut:
     return FleetApiOut(
         provider=api.provider,
         model_key=api.model_key,
-        input_usd_per_mtok=str(api.input_usd),
-        output_usd_per_mtok=str(api.output_usd),
-        cached_input_usd_per_mtok=None if api.cached_input_usd is None else str(api.cached_input_usd),
+        **token_prices(api),
         price_date=api.price_date,
     )
 

@@ -42,6 +42,21 @@ def crossover_text(report: Json) -> str:
         ],
         right=(1, 3),
     )
+    lines += ["", f"As the prefix that all requests share grows, used to {100 * most:.0f} %:"]
+    lines += columns(
+        ("SHARED", "TOKENS", "API $/1,000 REQ", "OWN", "BREAK-EVEN USE p10..p90"),
+        [
+            (
+                _share(one["share"]),
+                count(one["cached_tokens"]),
+                usd(1000 * Decimal(one["api_request_usd"])),
+                usd(1000 * Decimal(one["own_request_usd"])),
+                _use(one),
+            )
+            for one in report["shared_prefix"]
+        ],
+        right=(0, 1, 2, 3),
+    )
     machines = sorted({one["lowest_utilisation"]["deployment"]["price_date"] for one in report["crossings"]})
     return "\n".join([*lines, f"GPU prices of {' and '.join(machines)}.", *price_lines(report)])
 
@@ -77,8 +92,12 @@ def _row(crossing: Json) -> tuple[str, ...]:
         " .. ".join(_traffic(end and end["requests_per_day"]) for end in (fast, slow)),
         f"{name}{'' if label == ABSENT else f' {label}'}, {where}",
         usd(deployment["usd_per_hour"]),
-        f"{_share(shown['utilisation'])}  {_share(shown['utilisation_low'])} .. {_share(shown['utilisation_high'])}",
+        _use(shown),
     )
+
+
+def _use(point: Json) -> str:
+    return f"{_share(point['utilisation'])}  {_share(point['utilisation_low'])} .. {_share(point['utilisation_high'])}"
 
 
 def _traffic(requests_per_day: float | None) -> str:

@@ -100,7 +100,9 @@ def _of_a_stream(command: Callable[..., None], *, lengths: bool = True) -> Calla
 def tokens(
     asked: dict[str, Any],
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Every offer, not the best of each GPU type.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every offer, count and layout, not the best of each GPU type.")
+    ] = False,
     plot: Plot = None,
     offline: Offline = False,
     as_json: AsJson = False,

@@ -9,18 +9,21 @@ from scheduler.cli.output import InvalidArgument
 
 
 def ask_fleet(asked: dict[str, Any], trace: Path | None, *, offline: bool) -> dict[str, Any]:
-    """The report; a trace's mean lengths are those of the stream, unless others were asked."""
-    from scheduler.economics.fleet_spec import MOST_INLINE, parse_fleet_spec  # noqa: PLC0415
+    """The report; a trace's mean lengths are those of the stream, and no others can be asked."""
+    from scheduler.economics.fleet_spec import MOST_INLINE, mean_length, parse_fleet_spec  # noqa: PLC0415
     from scheduler.economics.traffic_file import read_traffic  # noqa: PLC0415
 
     if trace is not None and asked["mean_rps"] is not None:
         raise InvalidArgument("--trace and --mean-rps contradict each other: give one of them")
     traffic = None if trace is None else read_traffic(trace)
     if traffic is not None:
-        means = {
-            "input_length": float(traffic.input_tokens.mean()), "output_length": float(traffic.output_tokens.mean()),
-        }  # fmt: skip
-        asked |= {name: mean for name, mean in means.items() if asked[name] is None}
+        for name, option, tokens in (
+            ("input_length", "--input", traffic.input_tokens), ("output_length", "--output", traffic.output_tokens),
+        ):  # fmt: skip
+            try:
+                asked[name] = mean_length(option, asked[name], float(tokens.mean()))
+            except ValueError as error:
+                raise InvalidArgument(str(error)) from None
     elif asked["mean_rps"] is None:
         raise InvalidArgument("when do requests come? give --trace FILE, or the --mean-rps of a day")
     for name, option in (("input_length", "--input"), ("output_length", "--output")):

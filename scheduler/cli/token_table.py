@@ -35,7 +35,7 @@ def tokens_text(report: Json, *, everything: bool) -> str:
     if strange := sorted({one["gpu_type"] for one in shown if not one["in_domain"]}):
         lines.append(f"Nothing like this was measured on {', '.join(strange)}: their intervals are wider.")
     dates = days(one["price_date"] for one in report["costs"])
-    lines.append(f"{len(shown):,} of {len(report['costs']):,} offers and counts; prices of {dates}.")
+    lines.append(f"{len(shown):,} of {len(report['costs']):,} offers, counts and layouts; prices of {dates}.")
     return "\n".join(lines)
 
 

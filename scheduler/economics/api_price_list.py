@@ -116,6 +116,6 @@ def doubts(prices: Sequence[ApiPrice], shipped: Sequence[ApiPrice], models: Mode
             if usd >= JUMP * high or usd * JUMP <= low:
                 factor = f"{usd / high:.0f} times" if usd > high else f"a {low / usd:.0f}th of"
                 yield (
-                    f"{price.provider} {price.model_key}: ${usd} per million {what} tokens is {factor} what {whose} "
-                    f"asked on {known[0].price_date} (${low} to ${high}); check its unit"
+                    f"{price.provider} {price.model_key}: ${usd:f} per million {what} tokens is {factor} what {whose} "
+                    f"asked on {known[0].price_date} (${low:f} to ${high:f}); check its unit"
                 )

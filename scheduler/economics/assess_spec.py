@@ -10,8 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scheduler.domain.spec import Constraints
 from scheduler.economics.api_price_list import WithApiPrices
-from scheduler.economics.roi_spec import RoiSpec
-from scheduler.economics.spec import TokensSpec, parse_spec
+from scheduler.economics.roi_spec import (
+    HOSTING_USD_PER_KW_MONTH,
+    IDLE_SAID,
+    PUE,
+    USD_PER_KWH,
+    VALUE_KEPT,
+    WATTS_SAID,
+    Hosting,
+    Pue,
+    RoiSpec,
+    Watts,
+)
+from scheduler.economics.spec import MaxUtilisation, TokensSpec, parse_spec
 
 MOST_MODELS = 8
 """Of one questionnaire: each takes some ten seconds of a processor."""
@@ -64,6 +75,15 @@ class OwnPrices(BaseModel):
     gpu_type: Text = Field(examples=["H100-SXM"])
     capital_usd_per_gpu: Annotated[float, Field(gt=0, le=1e7)] | None = None
     reserved_usd_per_gpu_hour: Annotated[float, Field(gt=0, le=1e4)] | None = None
+    watts_per_gpu: Watts | None = Field(
+        default=None, description="With its share of the server; null: the card's and a DGX H100's share beside it"
+    )
+    pue: Pue = Field(default=PUE, description="Assumed")
+    hosting_usd_per_kw_month: Hosting = Field(default=HOSTING_USD_PER_KW_MONTH, description="Assumed")
+    usd_per_kwh: Annotated[float, Field(ge=0, le=100)] = Field(default=USD_PER_KWH.mid, description="Assumed")
+    value_kept: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=VALUE_KEPT.mid, description="Of capital, in a year: assumed"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> OwnPrices:
@@ -72,11 +92,18 @@ class OwnPrices(BaseModel):
         return self
 
     def roi(self, months: int) -> RoiSpec:
-        """The same as a question of `roi`, whose defaults hold for all else."""
-        return RoiSpec(
-            gpu_type=self.gpu_type, gpus=1, months=months, capital_usd_per_gpu=self.capital_usd_per_gpu,
-            reserved_usd_per_gpu_hour=self.reserved_usd_per_gpu_hour,
-        )  # fmt: skip
+        """The same as a question of `roi`; staff is part of what running a model takes, and counted there."""
+        return RoiSpec.model_validate(self.model_dump() | {"gpus": 1, "months": months, "staff_usd_per_month": 0.0})
+
+    def assumed(self) -> list[str]:
+        """The defaults that buying rests on; a reserved price holds all of it."""
+        if self.capital_usd_per_gpu is None:
+            return []
+        names = ("pue", "hosting_usd_per_kw_month", "usd_per_kwh", "value_kept")
+        said = [f"own.{name}: {getattr(self, name):g}" for name in names if name not in self.model_fields_set]
+        if self.watts_per_gpu is None:
+            said.append(f"own.watts_per_gpu: {WATTS_SAID}")
+        return [*said, IDLE_SAID, "staff for what is bought: within operations_usd_per_month"]
 
 
 class AssessSpec(WithApiPrices):
@@ -92,11 +119,11 @@ class AssessSpec(WithApiPrices):
     peak_over_mean: Annotated[float, Field(ge=1, le=20, allow_inf_nan=False)] = Field(
         default=PEAK, description="Requests in the busiest minute over the day's mean"
     )
-    max_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
+    max_utilisation: MaxUtilisation = Field(
         default=0.8, description="Share of a deployment's capacity that its busiest minute may take"
     )
     operations_usd_per_month: Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)] = Field(
-        default=0.0, description="What running one model oneself takes beside machines; nothing is assumed"
+        default=0.0, description="What running one model oneself takes beside machines, staff too; nothing is assumed"
     )
     constraints: Constraints = Field(
         default_factory=Constraints, description="Of all models that state none of their own"
@@ -114,7 +141,8 @@ class AssessSpec(WithApiPrices):
         """The defaults that were taken and matter."""
         names = ("growth", "peak_over_mean", "max_utilisation", "operations_usd_per_month", "horizon_months")
         said = [f"{name}: {getattr(self, name):g}" for name in names if name not in self.model_fields_set]
-        return [*said, "prices of APIs and GPUs: as today over the whole horizon"]
+        own = [] if self.own is None else self.own.assumed()
+        return [*said, *own, "prices of APIs and GPUs: as today over the whole horizon"]
 
 
 def parse_assess_spec(raw: object) -> AssessSpec:

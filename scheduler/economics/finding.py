@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 
 from predictor.workload import InferenceWorkload
 from scheduler.economics.api_prices import ApiPrice
@@ -112,7 +114,7 @@ def _sentences(found: Finding, switch: date) -> Iterator[Sentence]:
         if one.refused is not None:
             yield Sentence(
                 text=f"To {name_of(one, found)} is ruled out: {one.refused}; it would cost "
-                f"{dollars(one.total_usd)} over {months} months.",
+                f"{dollars(one.total_usd)} over {_months(months)}.",
                 figures={"total_usd": one.total_usd, "months": months},
             )
     if found.begins is not None:
@@ -136,7 +138,7 @@ def _best(found: Finding, chosen: WayCourse, stay: WayCourse) -> Sentence:
     else:
         rest = "no other way is allowed and fits"
     return Sentence(
-        text=f"It is best to {name_of(chosen, found)}: {dollars(chosen.total_usd)} over {months} months, {rest}.",
+        text=f"It is best to {name_of(chosen, found)}: {dollars(chosen.total_usd)} over {_months(months)}, {rest}.",
         figures=figures,
     )
 
@@ -149,11 +151,12 @@ def _month(found: Finding, chosen: WayCourse, stay: WayCourse, switch: date) -> 
         "request_usd": float(case.request_usd), "switch": switch.isoformat(),
     }  # fmt: skip
     text = (
-        f"In the first month from {switch} on, at {traffic:,.0f} requests a day, it costs "
+        f"In the first month from {switch} on, at {f'{traffic:,.0f}' if traffic >= 100 else _plain(traffic)} requests "
+        "a day, it costs "
         f"{dollars(chosen.monthly_usd[0])}"
     )
     if chosen.way is not Way.STAY:
-        text += f"; staying {dollars(stay.monthly_usd[0])}, ${1000 * float(case.request_usd):,.3g} for 1,000 requests"
+        text += f"; staying {dollars(stay.monthly_usd[0])}, {_price(1000 * float(case.request_usd))} for 1,000 requests"
     if chosen.way is Way.DEDICATED and chosen.cost is not None:
         use = traffic / DAY_S * chosen.cost.operating.request_s.p50 / chosen.copies[0]
         figures["utilisation"] = use
@@ -219,36 +222,44 @@ def dollars(usd: float) -> str:
     return f"${usd:,.0f}" if abs(usd) >= 10 else f"${usd:,.2f}"
 
 
-_SAID = {
-    Cause.TRAFFIC: "{:,.0f} requests a day",
-    Cause.GROWTH: "growth of {:+.0%} a year",
-    Cause.API_PRICE: "${:,.3g} for 1,000 requests at the API",
-    Cause.GPU_PRICE: "{:.0%} of today's GPU prices",
-    Cause.UTILISATION: "{:.0%} of a deployment used in its busiest minute",
-    Cause.OPERATIONS: "${:,.0f} a month to run it",
+def _price(usd: float) -> str:
+    """Of something small: cents at least, and three digits of what is less."""
+    size = math.floor(math.log10(usd)) if usd > 0 else 3
+    return f"${usd:,.{0 if size >= 3 else max(2, 2 - size)}f}"
+
+
+def _months(count: int) -> str:
+    return "1 month" if count == 1 else f"{count} months"
+
+
+def _plain(value: float) -> str:
+    """Three significant digits, never in powers of ten."""
+    return f"{Decimal(f'{value:.3g}'):,f}"
+
+
+def _percent(share: float) -> str:
+    return f"{_plain(100 * share)}%"
+
+
+_SAID: Mapping[Cause, tuple[str, Callable[[float], str]]] = {
+    Cause.TRAFFIC: ("{} requests a day", _plain),
+    Cause.GROWTH: ("growth of {} a year", lambda value: f"{'+' if value >= 0 else ''}{_percent(value)}"),
+    Cause.API_PRICE: ("{} for 1,000 requests at the API", _price),
+    Cause.GPU_PRICE: ("{} of today's GPU prices", _percent),
+    Cause.UTILISATION: ("{} of a deployment used in its busiest minute", _percent),
+    Cause.OPERATIONS: ("{} a month to run it", _price),
 }
 
 
 def _flip(found: Finding, flip: Flip) -> Sentence:
     course = next((one for one in found.courses if one.way is flip.to), None)
-    words = _SAID[flip.cause]
+    words, shown = _SAID[flip.cause]
     name = _generally(flip.to, found) if course is None or course.cost is not None else name_of(course, found)
     side = "Above" if flip.at > flip.now else "Below"
     return Sentence(
-        text=f"{side} {words.format(_plain(flip.at))} (now {words.format(_plain(flip.now)).split(' ')[_place(words)]}) "
-        f"it is better to {name}.",
+        text=f"{side} {words.format(shown(flip.at))} (now {shown(flip.now)}) it is better to {name}.",
         figures={"cause": flip.cause.value, "now": flip.now, "at": flip.at, "to": flip.to.value},
     )
-
-
-def _place(words: str) -> int:
-    """Which word of a phrase is its figure."""
-    return next(place for place, word in enumerate(words.split(" ")) if "{" in word)
-
-
-def _plain(value: float) -> float:
-    """Three significant digits, so that a format never turns to powers of ten."""
-    return float(f"{value:.3g}")
 
 
 def _generally(way: Way, found: Finding) -> str:

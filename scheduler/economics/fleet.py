@@ -94,17 +94,17 @@ def promising(traffic: Traffic, deployments: Sequence[Deployment], rules: Rules)
     return [deployments[place] for place in list(chosen)[:many]]
 
 
-def _loads(traffic: Traffic, deployment: Deployment) -> tuple[Floats, float]:
+def _loads(traffic: Traffic, deployment: Deployment, cached_tokens: float) -> tuple[Floats, float]:
     """Replicas' worth of work that comes in each bin, and the bin's length in seconds."""
     length = traffic.horizon_s / BINS
     bins = np.minimum((traffic.arrival_s / length).astype(np.int64), BINS - 1)
-    work = np.bincount(bins, traffic.work(deployment.prefill), minlength=BINS)
+    work = np.bincount(bins, traffic.work(deployment.prefill, cached_tokens), minlength=BINS)
     return work / deployment.capacity / length, length
 
 
 def _fluid_micros(traffic: Traffic, deployment: Deployment, rules: Rules) -> tuple[float, float]:
     """Kept all day, and as many in each bin as its work needs; a start pays until a whole increment is over."""
-    loads, length = _loads(traffic, deployment)
+    loads, length = _loads(traffic, deployment, rules.cached_tokens)
     needed = np.ceil(loads)
     always = max(1.0, float(needed.max()) if rules.ttft_p95_s else math.ceil(loads.mean())) * traffic.horizon_s
     starts = np.maximum(np.diff(needed, prepend=0.0), 0.0).sum()
@@ -116,12 +116,12 @@ def _fluid_micros(traffic: Traffic, deployment: Deployment, rules: Rules) -> tup
 
 
 def _on(traffic: Traffic, deployment: Deployment, rules: Rules) -> tuple[list[Outcome], tuple[Outcome, ...]]:
-    work = traffic.work(deployment.prefill)
+    work = traffic.work(deployment.prefill, rules.cached_tokens)
 
     def served(dedicated: int, idle_s: float | None) -> Outcome:
         return serve(traffic, deployment, rules, dedicated=dedicated, idle_s=idle_s, work=work)
 
-    always = fewest(traffic, deployment, lambda count: served(count, None))
+    always = fewest(traffic, deployment, rules, lambda count: served(count, None))
     idle = _idle_times(traffic, rules)
     from_zero = min(_each(idle, lambda idle_s: served(0, idle_s), len(traffic)), key=lambda one: one.order)
     curve = _curve(traffic, always.dedicated, from_zero, served)
@@ -138,11 +138,13 @@ def _idle_times(traffic: Traffic, rules: Rules) -> tuple[float, ...]:
     return IDLE_S[: max(2, min(len(IDLE_S), STEPS // (4 * len(traffic))))]
 
 
-def fewest(traffic: Traffic, deployment: Deployment, served: Callable[[int], Outcome]) -> Outcome:
-    """The fewest replicas kept all day that keep the limit, to one in fifty; or that miss it least."""
-    loads, _ = _loads(traffic, deployment)
+def fewest(traffic: Traffic, deployment: Deployment, rules: Rules, served: Callable[[int], Outcome]) -> Outcome:
+    """The fewest replicas kept all day that keep the limit, to one in fifty; or that miss it least.
+
+    Fewer than the mean load may do: who waits is served after the end, and that counts where the day is short.
+    """
+    loads, _ = _loads(traffic, deployment, rules.cached_tokens)
     limit = min(len(traffic), MOST_DEDICATED)  # with one for each request nobody waits
-    least = min(limit, max(1, math.ceil(loads.mean() - 1e-9)))
     known: dict[int, Outcome] = {}
 
     def keeps(count: int) -> bool:
@@ -150,11 +152,11 @@ def fewest(traffic: Traffic, deployment: Deployment, served: Callable[[int], Out
             known[count] = served(count)
         return known[count].keeps
 
-    guess = min(limit, max(least, math.ceil(loads.max())))
+    guess = min(limit, math.ceil(loads.max()))
     step = max(1, guess // 50)
-    low, high = least - 1, guess
+    low, high = 0, guess
     if keeps(guess):
-        while high - step >= least and keeps(high - step):
+        while high - step >= 1 and keeps(high - step):
             high -= step
             step *= 2
         low = max(low, high - step)
@@ -165,7 +167,7 @@ def fewest(traffic: Traffic, deployment: Deployment, served: Callable[[int], Out
             step *= 2
         if not known[high].keeps:
             return min(known.values(), key=lambda one: one.order)
-    while high - low > max(1, guess // 50):
+    while high - low > max(1, high // 50):
         middle = (low + high) // 2
         low, high = (low, middle) if keeps(middle) else (middle, high)
     return known[high]

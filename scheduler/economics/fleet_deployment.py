@@ -53,9 +53,9 @@ class Deployment:
         """Mean requests a second, full."""
         return float(self.rates[-1])
 
-    def ttft_s(self, traffic: Traffic, wait_s: Floats, in_flight: Ints) -> Floats:
-        """Time to first token: the wait, the own prompt by its length, and the step that is under way."""
-        first: Floats = traffic.input_tokens * (self.own_prompt_s / traffic.input_tokens.mean())
+    def ttft_s(self, traffic: Traffic, wait_s: Floats, in_flight: Ints, cached_tokens: float = 0.0) -> Floats:
+        """Time to first token: the wait, the own prompt by what of it is not cached, and the step under way."""
+        first: Floats = traffic.read_tokens(cached_tokens) * self.own_prompt_s
         first += wait_s  # in place: of ten million requests each array is 80 MB
         first += self.tpot_s[in_flight]
         return first

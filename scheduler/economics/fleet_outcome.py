@@ -32,7 +32,7 @@ class Rules:
     """What holds for every way."""
 
     ttft_p95_s: float | None
-    """The wait for a place included; None: enough that all have a place by the end."""
+    """The wait for a place included; None: enough that all have a place by the end, or a start after it."""
     idle_s: float | None
     """Fixed, or None: the best of those tried."""
     most_elastic: int
@@ -40,7 +40,7 @@ class Rules:
     discount: Decimal
     """Off the price of a replica that is kept all day."""
     cached_tokens: float
-    """Of each prompt, that the API has in its cache."""
+    """Of each prompt, that the API has in its cache, and the engine in its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def serve(
     `work`: that of the traffic on this deployment, where a search has it at hand.
     """
     elastic = None if idle_s is None else Elastic(most=rules.most_elastic, cold_s=deployment.cold_s, idle_s=idle_s)
-    work = traffic.work(deployment.prefill) if work is None else work
+    work = traffic.work(deployment.prefill, rules.cached_tokens) if work is None else work
     run = simulate(traffic.arrival_s, work, deployment.rates, dedicated=dedicated, elastic=elastic)
     return _outcome(traffic, deployment, rules, run, idle_s, float(work.sum()))
 
@@ -140,7 +140,7 @@ def _outcome(
     cost = kept * run.dedicated + int(bills.sum())
     by_slot = np.bincount(run.slots, bills)  # exact: micro-dollars of a day are far below 2⁵³
     replica_s = run.dedicated * until_s + float(lives.sum())
-    ttft_s = _percentiles(deployment.ttft_s(traffic, run.wait_s, run.in_flight))
+    ttft_s = _percentiles(deployment.ttft_s(traffic, run.wait_s, run.in_flight, rules.cached_tokens))
     if rules.ttft_p95_s is not None:
         over_s = max(0.0, ttft_s.p95 - rules.ttft_p95_s)
     else:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from scheduler.domain.errors import InvalidSpec
 from scheduler.economics.api_price_list import WithApiPrices
 from scheduler.economics.fleet_outcome import Rules
-from scheduler.economics.spec import Seconds, TokensSpec, parse_spec
+from scheduler.economics.spec import InputLength, OutputLength, Seconds, TokensSpec, parse_spec
 from scheduler.economics.traffic import DAY_S, Shape, Traffic, synthetic_day, traffic_of
 
 MOST_INLINE = 25_000
@@ -24,13 +25,35 @@ Request = tuple[
 ]
 
 
+def mean_length(name: str, said: float | None, mean: float) -> float:
+    """That of requests; ValueError where another was said: they would be priced for one thing and billed for another.
+
+    A hundredth is rounding.
+    """
+    if said is not None and not math.isclose(said, mean, rel_tol=0.01):
+        raise ValueError(f"{name} is {said:g}, but the requests have {mean:g} tokens on average: leave it out")
+    return mean
+
+
+def _may_be_absent(schema: dict[str, Any]) -> None:
+    del schema["default"]  # it is none of those that may be sent
+
+
 class FleetSpec(TokensSpec, WithApiPrices):
     """A stream whose requests come as in a trace, or as on a made-up day."""
 
+    input_length: InputLength = Field(
+        default=math.nan, description="Mean; that of the requests, where they are given", examples=[3150],
+        json_schema_extra=_may_be_absent,
+    )  # fmt: skip
+    output_length: OutputLength = Field(
+        default=math.nan, description="Mean; that of the requests, where they are given", examples=[400],
+        json_schema_extra=_may_be_absent,
+    )  # fmt: skip
     requests: Annotated[list[Request], Field(min_length=1, max_length=MOST_INLINE)] | None = Field(
         default=None,
         description="Seconds since the first, input tokens and output tokens of each; input_length and output_length "
-        "are then their means, which a mean request is forecast with",
+        "are then their means, and may be left out",
     )
     mean_rps: Annotated[float, Field(gt=0, le=230, allow_inf_nan=False)] | None = Field(
         default=None, description="Instead of requests: a day of so many a second on average", examples=[2]
@@ -55,7 +78,7 @@ class FleetSpec(TokensSpec, WithApiPrices):
     reserved_discount: Annotated[Decimal, Field(ge=0, lt=1)] = Field(
         default=Decimal(0), description="Off the price on demand of a replica that is kept all day"
     )
-    load_gb_s: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+    load_gb_s: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] | None = Field(
         default=None, description="What storage gives a machine that loads the model, GB/s; absent: as forecast (1.5)"
     )
     api_provider: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
@@ -68,6 +91,17 @@ class FleetSpec(TokensSpec, WithApiPrices):
             raise ValueError("requests and mean_rps contradict each other: give one of them")
         if self.mean_rps is None and (self.peak_rps is not None or self.shape is not None):
             raise ValueError("peak_rps and shape are those of a made-up day: give its mean_rps")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths(self) -> FleetSpec:
+        for place, name in ((1, "input_length"), (2, "output_length")):
+            said = getattr(self, name) if name in self.model_fields_set else None
+            if self.requests is not None:
+                mean = math.fsum(request[place] for request in self.requests) / len(self.requests)
+                self.__dict__[name] = mean_length(name, said, mean)
+            elif said is None:
+                raise ValueError(f"{name} is missing: only requests say how long they are")
         return self
 
     @property

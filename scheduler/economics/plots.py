@@ -75,9 +75,13 @@ def plot_crossover(report: Mapping[str, Any], path: Path) -> None:
     traffic = [point["requests_per_day"] for point in curve]
     axes.fill_between(
         traffic, [p["dedicated_low_usd"] for p in curve], [p["dedicated_high_usd"] for p in curve], color="0.85",
-        label="the same, p10 to p90 of the forecast",
+        step="mid", label="the same, p10 to p90 of the forecast",
     )  # fmt: skip
-    axes.plot(traffic, [p["dedicated_usd"] for p in curve], color="0.1", label="cheapest deployments of one's own")
+    # whole copies are paid for: between two steps one's own cost stays, it does not climb
+    axes.plot(
+        traffic, [p["dedicated_usd"] for p in curve], color="0.1", drawstyle="steps-mid",
+        label="cheapest deployments of one's own",
+    )  # fmt: skip
     axes.plot(
         traffic,
         [p["api_usd"] for p in curve],
@@ -98,7 +102,7 @@ def plot_crossover(report: Mapping[str, Any], path: Path) -> None:
     axes.grid(color="0.92")
     axes.legend(frameon=False, fontsize=8)
     axes.set_title(picture_title(report, "Own deployment or a price per token:"), fontsize=10)
-    _tornado(tornado, first, moves)
+    _tornado(tornado, first, moves, report["question"].get("max_utilisation", 0.8))
     save_picture(plt, figure, path)
 
 
@@ -120,7 +124,7 @@ def _crossing(first: Mapping[str, Any]) -> str:
     )
 
 
-def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, Any]]) -> None:
+def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, Any]], most: float) -> None:
     middle = 100 * (first["crossing"] or first["lowest_utilisation"])["utilisation"]
     low, high = ([100 * one[end] for one in moves] for end in ("low", "high"))
     places = list(range(len(moves)))
@@ -133,11 +137,15 @@ def _tornado(axes: Any, first: Mapping[str, Any], moves: Sequence[Mapping[str, A
         axes.annotate(one["high_is"], (high[place], place), xytext=(4, 0), textcoords="offset points", va="center",
                       fontsize=7)  # fmt: skip
     axes.axvline(middle, color="0.1", linewidth=1)
+    axes.axvline(100 * most, color="0.1", linewidth=1, linestyle="--")
     axes.set_yticks(places, [one["cause"] for one in moves], fontsize=8)
     axes.invert_yaxis()
     axes.use_sticky_edges = False  # or the lowest bar would leave its label no room
     axes.margins(x=0.25)
-    axes.set_xlabel("break-even use of the deployment, % of its capacity (100: never cheaper); line: as asked")
+    axes.set_xlabel(
+        "break-even use of the deployment, % of its capacity; line: as asked, "
+        f"dashed: above {100 * most:g} never cheaper"
+    )
 
 
 def picture_title(report: Mapping[str, Any], what: str) -> str:

@@ -11,7 +11,7 @@ from predictor.hardware import GpuType
 from scheduler.domain.errors import InvalidSpec
 from scheduler.economics.api_price_list import WithApiPrices
 from scheduler.economics.roi import Means, Triangle
-from scheduler.economics.spec import TokensSpec, parse_spec
+from scheduler.economics.spec import MaxUtilisation, TokensSpec, parse_spec
 
 SERVER_SHARE = 10_200 / (8 * 700)
 """Power of a server over that of its GPUs: a DGX H100 draws up to 10.2 kW, its eight cards 700 W each (NVIDIA DGX
@@ -19,6 +19,7 @@ H100 user guide, power specifications)."""
 
 IDLE_SHARE = 0.3
 """Of a server's power, what is drawn without work: assumed."""
+IDLE_SAID = f"idle power: {IDLE_SHARE:g} of full"
 
 
 class Range(BaseModel):
@@ -50,7 +51,16 @@ def _certain(value: Any) -> Any:
 
 Uncertain = Annotated[Range, BeforeValidator(_certain, json_schema_input_type=float | Range)]
 Price = Annotated[float, Field(gt=0, le=1e4, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
+
+Watts = Annotated[float, Field(gt=0, le=1e5)]
+Pue = Annotated[float, Field(ge=1, le=10)]
+Hosting = Annotated[float, Field(ge=0, le=1e5)]
+
+PUE = 1.3
+HOSTING_USD_PER_KW_MONTH = 150.0
+USD_PER_KWH = Range(low=0.08, mid=0.12, high=0.2)
+VALUE_KEPT = Range(low=0.4, mid=0.6, high=0.75)
+WATTS_SAID = "the card's, and a DGX H100's share of a server beside it"
 
 _BOUNDS = {
     "utilisation": (0.0, 10.0), "growth": (-0.99, 2.0), "price_fall": (-1.0, 0.99), "usd_per_kwh": (0.0, 100.0),
@@ -67,7 +77,7 @@ class RoiSpec(WithApiPrices):
     gpus: Annotated[int, Field(ge=1, le=100_000)] = Field(examples=[8])
     months: Annotated[int, Field(ge=1, le=120)] = 36
     discount_rate: Annotated[float, Field(ge=0, le=10)] = Field(default=0.08, description="Of a year: assumed")
-    max_utilisation: Share = Field(
+    max_utilisation: MaxUtilisation = Field(
         default=0.8, description="Of a fleet, above which machines are rented on demand, and of those"
     )
     capital_usd_per_gpu: Annotated[float, Field(gt=0, le=1e7)] | None = Field(
@@ -87,11 +97,11 @@ class RoiSpec(WithApiPrices):
     api_provider: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="Of the work; the cheapest for it otherwise"
     )
-    watts_per_gpu: Annotated[float, Field(gt=0, le=1e5)] | None = Field(
+    watts_per_gpu: Watts | None = Field(
         default=None, description="With its share of the server; null: the card's and a DGX H100's share beside it"
     )
-    pue: Annotated[float, Field(ge=1, le=10)] = Field(default=1.3, description="Assumed")
-    hosting_usd_per_kw_month: Annotated[float, Field(ge=0, le=1e5)] = Field(default=150.0, description="Assumed")
+    pue: Pue = Field(default=PUE, description="Assumed")
+    hosting_usd_per_kw_month: Hosting = Field(default=HOSTING_USD_PER_KW_MONTH, description="Assumed")
     staff_usd_per_month: Annotated[float, Field(ge=0, le=1e8)] = Field(
         default=5000.0, description="That owning takes above the other ways: assumed"
     )
@@ -102,10 +112,8 @@ class RoiSpec(WithApiPrices):
     price_fall: Uncertain = Field(
         default=Range(low=0.0, mid=0.15, high=0.35), description="Of prices but reserved ones, in a year: assumed"
     )
-    usd_per_kwh: Uncertain = Field(default=Range(low=0.08, mid=0.12, high=0.2), description="Assumed")
-    value_kept: Uncertain = Field(
-        default=Range(low=0.4, mid=0.6, high=0.75), description="Of capital, in a year: assumed"
-    )
+    usd_per_kwh: Uncertain = Field(default=USD_PER_KWH, description="Assumed")
+    value_kept: Uncertain = Field(default=VALUE_KEPT, description="Of capital, in a year: assumed")
 
     @model_validator(mode="after")
     def _agree(self) -> RoiSpec:
@@ -152,7 +160,7 @@ class RoiSpec(WithApiPrices):
         """The defaults that were taken."""
         said = {
             "on_demand_usd_per_gpu_hour": f"{means.on_demand_usd:g} (the cheapest offer)",
-            "watts_per_gpu": f"{means.watts_per_gpu:.0f} (the card's, and a DGX H100's share of a server beside it)",
+            "watts_per_gpu": f"{means.watts_per_gpu:.0f} ({WATTS_SAID})",
         }
         notes = []
         for name, field in type(self).model_fields.items():
@@ -166,7 +174,7 @@ class RoiSpec(WithApiPrices):
                 continue
             shown = f"{value.low:g} .. {value.mid:g} .. {value.high:g}" if isinstance(value, Range) else value
             notes.append(f"{name}: {said.get(name, shown)}")
-        return notes if means.capital_usd_per_gpu is None else [*notes, f"idle power: {IDLE_SHARE:g} of full"]
+        return notes if means.capital_usd_per_gpu is None else [*notes, IDLE_SAID]
 
 
 def parse_roi_spec(raw: object) -> RoiSpec:

@@ -20,6 +20,10 @@ from scheduler.economics.serving import Limits
 from scheduler.economics.training_run import Terms
 
 Seconds = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+InputLength = Annotated[float, Field(ge=1, le=10_000_000, allow_inf_nan=False)]
+OutputLength = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
+# a hundredth is less than anybody plans for, and what is divided by it is still a figure
+MaxUtilisation = Annotated[float, Field(ge=0.01, le=1)]
 
 
 class TokensSpec(BaseModel):
@@ -32,8 +36,8 @@ class TokensSpec(BaseModel):
         default=Precision.BF16, description="Of the weights; a card without units for it serves in the next wider one"
     )
     kv_cache_precision: Precision | None = None
-    input_length: Annotated[float, Field(ge=1, le=10_000_000, allow_inf_nan=False)] = Field(examples=[3150])
-    output_length: Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)] = Field(examples=[400])
+    input_length: InputLength = Field(examples=[3150])
+    output_length: OutputLength = Field(examples=[400])
     cached_prefix_length: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0, description="Prompt tokens that the engine's own prefix cache already holds"
     )
@@ -56,7 +60,7 @@ S = TypeVar("S", bound=BaseModel)
 class CrossoverSpec(TokensSpec, WithApiPrices):
     """A stream of requests that an API serves now, or a deployment of one's own could."""
 
-    max_utilisation: Annotated[float, Field(gt=0, le=1)] = Field(
+    max_utilisation: MaxUtilisation = Field(
         default=0.8, description="Share of a deployment's capacity that is planned for; the rest is for peaks"
     )
     api_provider: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
@@ -123,7 +127,7 @@ class TrainingRunSpec(BaseModel):
     )
     num_samples: Annotated[int, Field(ge=1, le=10**15)] | None = None
     epochs: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
-    sequence_length: Annotated[float, Field(gt=0, le=100_000_000, allow_inf_nan=False)] = 2048
+    sequence_length: Annotated[float, Field(ge=1, le=100_000_000, allow_inf_nan=False)] = 2048
     micro_batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     global_batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     optimizer: Name | None = None

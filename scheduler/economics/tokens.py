@@ -53,7 +53,7 @@ class TokenCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCosts:
-    """All offers, the cheapest blended token first."""
+    """All offers and counts, the cheapest blended token first."""
 
     costs: tuple[TokenCost, ...]
     unfit: tuple[tuple[str, int], ...]
@@ -74,8 +74,10 @@ def token_costs(
     inventory: Inventory,
     gpus: GpuCatalogue,
     predictor: Forecaster,
+    *,
+    every_layout: bool = False,
 ) -> TokenCosts:
-    """Price the tokens of a stream of such requests everywhere it may run.
+    """Price the tokens of a stream of such requests everywhere it may run, in the fastest layout or in `every_layout`.
 
     A card without native units for the precision asked serves in the next wider one that it has. Raises
     InvalidWorkload where there is no prompt to read.
@@ -87,7 +89,7 @@ def token_costs(
     for precision, names in _by_precision(workload.precision, constraints, gpus).items():
         served = replace(workload, precision=precision)
         asked = constraints.model_copy(update={"gpu_types": names})
-        priced, without = _on_cards(served, asked, limits, inventory, gpus, predictor)
+        priced, without = _on_cards(served, asked, limits, inventory, gpus, predictor, every_layout=every_layout)
         costs += priced
         unfit |= without
     costs.sort(key=lambda one: (one.blended.mid, one.gpu_count, one.offer.provider, one.offer.region, one.offer.id))
@@ -120,29 +122,31 @@ def _on_cards(
     inventory: Inventory,
     gpus: GpuCatalogue,
     predictor: Forecaster,
+    *,
+    every_layout: bool,
 ) -> tuple[list[TokenCost], set[tuple[str, int]]]:
     proposals = enumerate_candidates(constraints, workload, inventory, gpus)
     points = best_operating(proposals.questions, predictor, limits)
-    best_of_group = [_best_of(cells, points) for cells in proposals.board.cells]
+    fastest_first = [_layouts(cells, points) for cells in proposals.board.cells]
     costs: list[TokenCost] = []
     unfit: set[tuple[str, int]] = set()
     for place, group in zip(proposals.places.tolist(), proposals.groups.tolist(), strict=True):
-        lot, point = inventory.stock.lot(place), best_of_group[group]
-        if point is None:
+        lot, found = inventory.stock.lot(place), fastest_first[group]
+        if not found:
             unfit.add((lot.offer.gpu_type, lot.gpu_count))
-        else:
-            costs.append(_cost(lot, lot.micros_per_gpu_hour * lot.gpu_count, point, workload))
+        per_hour = lot.micros_per_gpu_hour * lot.gpu_count
+        costs += [_cost(lot, per_hour, point, workload) for point in (found if every_layout else found[:1])]
     return costs, unfit
 
 
-def _best_of(cells: Sequence[Cell], points: Sequence[Operating | None]) -> Operating | None:
-    """The layout of a group with the highest rate; a name that means several cards promises the slowest of them."""
+def _layouts(cells: Sequence[Cell], points: Sequence[Operating | None]) -> list[Operating]:
+    """Those of a group that fit, the fastest first; a name that means several cards promises the slowest of them."""
     found: list[Operating] = []
     for cell in cells:
         variants = [point for place in cell.questions if (point := points[place]) is not None]
         if variants and len(variants) == len(cell.questions):
             found.append(max(variants, key=lambda point: point.request_s.p50))
-    return min(found, key=lambda point: point.request_s.p50, default=None)
+    return sorted(found, key=lambda point: point.request_s.p50)
 
 
 def _cost(lot: Lot, per_hour: int, point: Operating, workload: InferenceWorkload) -> TokenCost:

@@ -45,12 +45,20 @@ class Traffic:
     def __len__(self) -> int:
         return len(self.arrival_s)
 
-    def work(self, prefill: float) -> Floats:
+    def read_tokens(self, cached_tokens: float) -> Floats:
+        """Of each prompt, what the prefix cache does not hold, over the mean of that."""
+        read = np.maximum(self.input_tokens - cached_tokens, 0.0) if cached_tokens else self.input_tokens
+        return _over_mean(read)
+
+    def work(self, prefill: float, cached_tokens: float = 0.0) -> Floats:
         """Of each request in mean ones, where the mean spends a share `prefill` of its time on its prompt."""
-        read, written = self.input_tokens, self.output_tokens
-        decode = written / written.mean() if written.any() else np.ones(len(self))
+        read, written = self.read_tokens(cached_tokens), _over_mean(self.output_tokens)
         # an empty answer still is a prompt, and a share of zero would be no work at all
-        return np.asarray(np.maximum(prefill * read / read.mean() + (1.0 - prefill) * decode, 1e-9))
+        return np.asarray(np.maximum(prefill * read + (1.0 - prefill) * written, 1e-9))
+
+
+def _over_mean(tokens: Floats) -> Floats:
+    return tokens / tokens.mean() if tokens.any() else np.ones(len(tokens))
 
 
 def traffic_of(name: str, rows: Sequence[tuple[float, float, float]] | Floats) -> Traffic:

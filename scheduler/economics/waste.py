@@ -72,8 +72,10 @@ class Use:
     usable_gib: float | None
     """Of one GPU."""
     peak_gib: float | None
-    """Of the fullest GPU; None where nothing measured the need."""
+    """Of the fullest GPU; None where nothing measured the need, or others had the rest."""
     better: Better | None = None
+    held_s: float | None = None
+    """Of a machine that was shared, with others or alone; None: as long as was billed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,9 @@ def _parts(use: Use) -> list[_Part]:
         return [_whole(Cause.OUT_OF_MEMORY, use)]
     if use.outcome is not Outcome.COMPLETED:
         return [_whole(Cause.NOT_KEPT, use)]
-    run_s = min(use.runtime_s or 0.0, float(use.billed_s))
+    held_s = use.held_s or float(use.billed_s)
+    # of a shared machine's seconds only some are billed: the same share of the start as of the run
+    run_s = min(use.runtime_s or 0.0, held_s) * (use.billed_s / held_s) if held_s else 0.0
     before_s = use.billed_s - run_s
     cold = _share(use.micros, before_s / use.billed_s) if use.billed_s else 0
     start_hours, run_hours = use.gpu_count * before_s / 3600, use.gpu_count * run_s / 3600

@@ -13,6 +13,7 @@ from scheduler.economics.api_price_list import PriceList
 from scheduler.economics.api_prices import ApiPrice, of_model
 from scheduler.economics.crossover import Crossover, CurvePoint, cross, curve
 from scheduler.economics.moves import Move, moves
+from scheduler.economics.prefix import PrefixPoint, shared_prefix
 from scheduler.economics.spec import CrossoverSpec, TokensSpec, TrainingRunSpec, training_workload_of, workload_of
 from scheduler.economics.tokens import TokenCost, TokenCosts, token_costs
 from scheduler.economics.training_run import TrainingRuns, training_runs
@@ -43,7 +44,9 @@ def price_tokens_on(listed: Sequence[Offer], knowledge: Knowledge, spec: TokensS
 
 def _report(knowledge: Knowledge, spec: TokensSpec, inventory: Inventory) -> TokenReport:
     workload = workload_of(spec, knowledge.models)
-    costs = token_costs(workload, spec.constraints, spec.limits, inventory, knowledge.gpus, knowledge.predictor)
+    costs = token_costs(
+        workload, spec.constraints, spec.limits, inventory, knowledge.gpus, knowledge.predictor, every_layout=True
+    )  # fmt: skip
     return TokenReport(spec=spec, workload=workload, costs=costs, model_version=knowledge.predictor.version)
 
 
@@ -56,9 +59,10 @@ class CrossoverReport:
     crossings: tuple[Crossover, ...]
     """One for each API, the cheapest request first; empty where the work fits nowhere."""
     chosen: Crossover | None
-    """The one that the curve and the moves are about."""
+    """The one that the curve, the moves and the shared prefix are about."""
     curve: tuple[CurvePoint, ...]
     moves: tuple[Move, ...]
+    prefix: tuple[PrefixPoint, ...]
     price_list: PriceList
     model_version: str
 
@@ -89,13 +93,15 @@ def _compare(knowledge: Knowledge, spec: CrossoverSpec, inventory: Inventory) ->
     found = [cross(costs, api, request, most=spec.max_utilisation) for request, api in requests]
     crossings = tuple(one for one in found if one is not None)
     chosen = crossings[0] if crossings else None
+    serve = _serve(chosen, price) if chosen else None
     return CrossoverReport(
         spec=spec,
         workload=workload,
         crossings=crossings,
         chosen=chosen,
         curve=tuple(_curve(costs, chosen, spec.max_utilisation)) if chosen else (),
-        moves=tuple(_moves(chosen, workload, price)) if chosen else (),
+        moves=tuple(moves(_nearest(chosen), workload, chosen.api, serve)) if chosen and serve else (),
+        prefix=tuple(shared_prefix(workload, chosen.api, serve, most=spec.max_utilisation)) if chosen and serve else (),
         price_list=price_list,
         model_version=knowledge.predictor.version,
     )
@@ -121,18 +127,23 @@ def _curve(costs: Sequence[TokenCost], chosen: Crossover, most: float) -> list[C
     return curve(costs, chosen.api_request_usd, most=most, around=around)
 
 
-def _moves(
-    chosen: Crossover, workload: InferenceWorkload, price: Callable[[InferenceWorkload, Inventory], TokenCosts]
-) -> list[Move]:
-    """Of the deployment that wins first, or comes nearest to it."""
-    cost = (chosen.first or chosen.lowest).cost
+def _nearest(chosen: Crossover) -> TokenCost:
+    """The deployment that wins first, or comes nearest to it."""
+    return (chosen.first or chosen.lowest).cost
+
+
+def _serve(
+    chosen: Crossover, price: Callable[[InferenceWorkload, Inventory], TokenCosts]
+) -> Callable[[InferenceWorkload], TokenCost | None]:
+    """Other work on as many GPUs of the same offer."""
+    cost = _nearest(chosen)
     alone = inventory_of([cost.offer])
 
     def serve(asked: InferenceWorkload) -> TokenCost | None:
         same = (one for one in price(asked, alone).costs if (one.gpu_count, one.spot) == (cost.gpu_count, cost.spot))
         return next(same, None)
 
-    return moves(cost, workload, chosen.api, serve)
+    return serve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

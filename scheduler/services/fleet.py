@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from predictor.workload import InferenceWorkload
+from predictor.workloads.spec import ModelSource
 from scheduler.domain.errors import InvalidSpec
 from scheduler.domain.offers import Offer
 from scheduler.domain.stock import Inventory, inventory_of
@@ -58,7 +61,7 @@ def compare_fleets_on(
 
 
 def _compare(knowledge: Knowledge, spec: FleetSpec, inventory: Inventory, traffic: Traffic) -> FleetReport:
-    workload = workload_of(spec, knowledge.models)
+    workload = _mean_request(spec, traffic, knowledge.models)
     price_list = spec.price_list(knowledge.models)
     try:
         apis = apis_of(workload, knowledge, price_list, spec.api_provider)
@@ -75,6 +78,14 @@ def _compare(knowledge: Knowledge, spec: FleetSpec, inventory: Inventory, traffi
         spec=spec, workload=workload, traffic=traffic, comparison=comparison, api=api, price_list=price_list,
         model_version=knowledge.predictor.version,
     )  # fmt: skip
+
+
+def _mean_request(spec: FleetSpec, traffic: Traffic, models: ModelSource) -> InferenceWorkload:
+    """What is forecast; of a prompt that is shorter than the prefix no more is cached than it has."""
+    longest = spec.cached_prefix_length if spec.mean_rps else min(spec.cached_prefix_length, spec.input_length)
+    workload = workload_of(spec.model_copy(update={"cached_prefix_length": longest}), models)
+    cached = float(np.minimum(traffic.input_tokens, spec.cached_prefix_length).mean())
+    return replace(workload, cached_prefix_length=min(cached, workload.input_length))
 
 
 def candidates(costs: Sequence[TokenCost]) -> list[TokenCost]:

@@ -13,15 +13,16 @@ from scheduler.economics.waste import Better, Idle, Use
 from scheduler.storage.engine import Session
 
 # A candidate's need and run time are its own medians, enlarged and drawn out by as much as the run that was measured
-# was larger and slower than forecast (as in the view `job_costs`; how slow it was beside others on its card counts for
-# nothing, and the start-up that was forecast for a real command is not its work: `scheduler.domain.teaching`); to
-# unfold a decision takes a millisecond, so those that cannot be cheaper are left before their forecasts are read. One
-# that the constraints or the capacity ruled out does not count, nor one that would have been late, nor a card on which
-# the job ran out of memory; where speed was asked for, none that is slower
+# was larger and slower than forecast (as in the view `job_costs`; the start-up that was forecast for a real command is
+# not its work: `scheduler.domain.teaching`); to unfold a decision takes a millisecond, so those that cannot be cheaper
+# are left before their forecasts are read. One that the constraints or the capacity ruled out does not count, nor one
+# that would have been late, nor a card on which the job ran out of memory; where speed was asked for, none that is
+# slower. What a job leaves on a card that it shares is the others' to use, and to take it elsewhere would make theirs
+# dearer: no size is judged then
 _USES = text("""
 SELECT t.name AS tenant, j.spec -> 'labels' ->> 'user' AS "user", a.job_id, j.name AS job, a.gpu_type, a.gpu_count,
        a.outcome, coalesce(a.cost_micros, 0) AS micros, coalesce(a.billed_s, 0) AS billed_s,
-       coalesce(ran.work_s, a.runtime_s) AS runtime_s,
+       coalesce(ran.work_s, a.runtime_s) AS runtime_s, held.held_s,
        (a.forecast ->> 'usable_vram_gib')::float AS usable_gib, truth.peak_gib,
        best.gpu_type AS better_gpu_type, best.gpu_count AS better_gpu_count, best.provider AS better_provider,
        best.micros AS better_micros, best.before_s, best.run_s
@@ -35,12 +36,15 @@ CROSS JOIN LATERAL (
   FROM (SELECT coalesce((a.forecast ->> 'startup_s')::float, 0) AS s) start
 ) ran
 CROSS JOIN LATERAL (
-  SELECT CASE WHEN a.vram_metric IS DISTINCT FROM 'preallocated' THEN a.peak_vram_gib END AS peak_gib,
-         CASE WHEN a.shared THEN 1 ELSE ran.work_s / nullif((a.forecast -> 'runtime_s' ->> 'p50')::float, 0)
-         END AS slower,
+  SELECT CASE WHEN a.vram_metric IS DISTINCT FROM 'preallocated' AND NOT a.shared
+              THEN a.peak_vram_gib END AS peak_gib,
+         ran.work_s / nullif((a.forecast -> 'runtime_s' ->> 'p50')::float, 0) AS slower,
          a.peak_vram_gib / nullif((a.forecast -> 'peak_vram_gib' ->> 'p50')::float, 0) AS larger,
          extract(epoch FROM (j.spec -> 'constraints' ->> 'deadline')::timestamptz - d.decided_at) AS allowed_s
 ) truth
+LEFT JOIN LATERAL (
+  SELECT sum(to_s - from_s) AS held_s FROM ledger WHERE attempt_id = a.id AND kind = 'attempt' AND to_s > from_s
+) held ON a.shared
 LEFT JOIN LATERAL (
   SELECT c.gpu_type, c.gpu_count, c.provider, use.before_s, use.run_s,
          round((c.cost_p50_micros * (use.before_s + use.run_s)

@@ -85,6 +85,17 @@ def test_break_even_use(model: str) -> None:
     assert printed == (str(len(use)), per_cent(max(use)), never, per_cent(median(use)), per_cent(min(use)))
 
 
+def test_what_the_table_of_break_even_use_says() -> None:
+    rows = re.findall(r"\| `[^`]+` \| \d+ \| (\d+) %[^|]*\| (\d+) % \| \d+ % \|", PAGE)
+    assert len(rows) == len(MODELS)
+    cheapest, middle = ([int(one) for one in column] for column in zip(*rows, strict=True))
+    within = sum(15 <= one <= 25 for one in middle)
+    assert (
+        f"it is {min(middle)} to {max(middle)} %, and within 15 to 25 % for {within} of the {len(rows)} models" in SAID
+    )
+    assert f"where one would go first, it is {min(cheapest)} to {max(cheapest)} %" in SAID
+
+
 def test_b200_against_h100() -> None:
     def times(read: int, written: int, precision: str, **more: Any) -> float:
         found = best(read, written, H100, B200, precision=precision, **more)

@@ -54,7 +54,8 @@ def make_crossover(
 ) -> CrossoverOut:
     """The traffic from which a dedicated deployment is cheaper than each API that serves the model, or never.
 
-    With the whole curve of cost against traffic, and what moves the break-even utilisation most.
+    With the whole curve of cost against traffic, what moves the break-even utilisation most, and what a prefix that
+    requests share does to both prices.
     """
     return present_economics.crossover(compare_apis(context.engine, context.knowledge, spec))
 

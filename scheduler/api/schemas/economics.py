@@ -85,7 +85,7 @@ class TokensOut(Out):
     assumptions: list[str]
     model_version: str
     best_of_each_gpu_type: list[TokenCostOut]
-    costs: list[TokenCostOut]
+    costs: list[TokenCostOut] = Field(description="Of every offer, count and layout that the work fits on")
     unfit: list[UnfitOut]
 
 
@@ -156,6 +156,18 @@ class MoveOut(Out):
     high: float
 
 
+class PrefixPointOut(Out):
+    """Both prices where all requests share so much of their prompts."""
+
+    share: float
+    cached_tokens: float
+    api_request_usd: Usd
+    own_request_usd: Usd = Field(description="At the question's max_utilisation")
+    utilisation: float = Field(description="At which a deployment breaks even")
+    utilisation_low: float
+    utilisation_high: float
+
+
 class CrossoverOut(Out):
     """When a deployment of one's own beats an API, the cheapest API per request first."""
 
@@ -165,6 +177,9 @@ class CrossoverOut(Out):
     crossings: list[CrossingOut]
     curve: list[CurvePointOut] = Field(description="Against the first API listed")
     moves: list[MoveOut] = Field(description="Of the break-even utilisation against it, the largest first")
+    shared_prefix: list[PrefixPointOut] = Field(
+        description="On the deployment that wins first, or comes nearest, against it; from none of the prompt on"
+    )
     price_list: PriceListOut
 
 

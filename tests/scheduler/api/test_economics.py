@@ -65,6 +65,23 @@ def test_apis_are_compared_with_the_inventory(client: TestClient) -> None:
     assert len(body["curve"]) > 100
 
 
+def test_a_longer_shared_prefix_never_raises_either_price(client: TestClient) -> None:
+    cached = {"api_prices": [PRICE | {"cached_input_usd_per_mtok": "0.1"}]}
+    body = client.post("/v1/economics/crossover", json=ASKED | cached).json()
+    points = body["shared_prefix"]
+    assert [one["cached_tokens"] for one in points] == [0, 100, 200, 350, 500, 650, 800, 900, 950]
+    # 1,000 × $0.21 and 200 × $0.63 per million; half of the prompt at $0.10
+    assert (points[0]["api_request_usd"], points[4]["api_request_usd"]) == ("0.000336", "0.000281")
+    for name in ("api_request_usd", "own_request_usd"):
+        usd = [float(one[name]) for one in points]
+        assert usd == sorted(usd, reverse=True)
+    none = body["crossings"][0]["crossing"] or body["crossings"][0]["lowest_utilisation"]
+    assert points[0]["utilisation"] == none["utilisation"]
+    # a request costs as much at the break-even use as at the API
+    own, api = (float(points[0][name]) for name in ("own_request_usd", "api_request_usd"))
+    assert points[0]["utilisation"] == pytest.approx(0.8 * own / api, rel=1e-5)
+
+
 def test_a_model_without_a_price_per_token_is_one_sentence(client: TestClient) -> None:
     answer = client.post("/v1/economics/crossover", json=ASKED | {"model": "Qwen/Qwen2.5-0.5B"})
     assert answer.status_code == 422
@@ -92,6 +109,33 @@ def test_requests_may_be_given(client: TestClient) -> None:
     assert "requests" not in body["question"]
 
 
+WITHOUT_LENGTHS = {name: value for name, value in ASKED.items() if not name.endswith("put_length")}
+
+
+def test_requests_say_how_long_they_are(client: TestClient) -> None:
+    body = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | {"requests": [[0, 900, 100], [30, 1300, 300]]})
+    assert (body.json()["question"]["input_length"], body.json()["question"]["output_length"]) == (1100, 200)
+    answer = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | {"mean_rps": 1})
+    assert answer.status_code == 422
+    assert "input_length is missing" in answer.json()["detail"]
+
+
+def test_of_a_short_prompt_no_more_is_cached_than_it_has(client: TestClient) -> None:
+    def ways(lengths: tuple[int, int], cached: int) -> dict[str, Any]:
+        requests = [[60.0 * place, lengths[place % 2], 200] for place in range(40)]
+        asked = {"requests": requests, "cached_prefix_length": cached, "constraints": {"gpu_types": ["L40S"]}}
+        body = client.post("/v1/economics/fleet", json=WITHOUT_LENGTHS | asked).json()
+        return {one["way"]: one for one in body["ways"]}
+
+    mixed, even = ways((500, 5500), 2900), ways((3000, 3000), 1700)
+    assert mixed["api"]["cost_usd"] == even["api"]["cost_usd"]
+    assert mixed["dedicated"]["cost_usd"] == even["dedicated"]["cost_usd"]
+    assert mixed["dedicated"]["utilisation"] == pytest.approx(even["dedicated"]["utilisation"], rel=0.01)
+    assert float(mixed["scale_to_zero"]["cost_usd"]) == pytest.approx(
+        float(even["scale_to_zero"]["cost_usd"]), rel=0.02
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -100,12 +144,15 @@ def test_requests_may_be_given(client: TestClient) -> None:
         ({"requests": []}, "requests"),
         ({"requests": [[0, 0, 1]]}, "requests"),
         ({"requests": [[-1, 1, 1]]}, "requests"),
+        ({"requests": [[0, 5000, 200]]}, "input_length is 1000, but the requests have 5000"),
+        ({"requests": [[0, 1000, 800]]}, "output_length is 200, but the requests have 800"),
         ({"mean_rps": 1, "peak_rps": 0.5}, "peak_rps"),
         ({"mean_rps": 20}, "--offline"),
         ({"peak_rps": 2}, "mean_rps"),
         ({"mean_rps": 1, "shape": "round"}, "shape"),
         ({"mean_rps": 1, "reserved_discount": 1}, "reserved_discount"),
         ({"mean_rps": 1, "api_provider": "nobody"}, "nobody"),
+        ({"mean_rps": 1, "load_gb_s": 1e-300}, "load_gb_s"),
     ],
 )
 def test_a_fleet_that_cannot_be_asked_for_is_one_sentence(
@@ -138,7 +185,12 @@ def test_a_training_run_is_priced_on_the_inventory(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"num_tokens": 5}, "num_tokens"), ({"model": "nobody/nothing"}, "nobody/nothing"), ({"lora_rank": 8}, "lora")],
+    [
+        ({"num_tokens": 5}, "num_tokens"),
+        ({"sequence_length": 1e-300}, "sequence_length"),
+        ({"model": "nobody/nothing"}, "nobody/nothing"),
+        ({"lora_rank": 8}, "lora"),
+    ],
 )
 def test_a_training_run_that_cannot_be_read_is_one_sentence(
     client: TestClient, change: dict[str, Any], said: str
@@ -193,7 +245,13 @@ def test_ways_to_come_by_gpus_are_compared_at_the_inventory_s_price(client: Test
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"gpu_type": "H9000"}, "H9000"), ({"gpu_type": "H200-SXM"}, "on demand"), ({"pue": 0}, "pue")]
+    ("change", "said"),
+    [
+        ({"gpu_type": "H9000"}, "H9000"),
+        ({"gpu_type": "H200-SXM"}, "on demand"),
+        ({"pue": 0}, "pue"),
+        ({"max_utilisation": 1e-30}, "max_utilisation"),
+    ],
 )
 def test_a_fleet_that_cannot_be_read_is_one_sentence(client: TestClient, change: dict[str, Any], said: str) -> None:
     answer = client.post("/v1/economics/roi", json=FLEET | change)
@@ -305,6 +363,7 @@ def test_an_api_of_which_nothing_is_known_satisfies_nothing(client: TestClient) 
         ({"credits": {"usd": "5", "expires": "2060-01-01"}}, "three years"),
         ({"models": [ASKED | {"monthly_usd": "5", "requests_per_day": 1e-300}]}, "requests_per_day"),
         ({"growth": -2}, "growth"),
+        ({"max_utilisation": 1e-30}, "max_utilisation"),
         ({"own": {"gpu_type": "H100-SXM"}}, "capital_usd_per_gpu"),
         ({"own": {"gpu_type": "H9000", "capital_usd_per_gpu": 1}}, "H9000"),
     ],
@@ -351,6 +410,19 @@ def test_a_price_that_is_hard_to_believe_is_used_and_named(client: TestClient) -
     assert body["crossings"][0]["input_usd_per_mtok"] == "210"
     (doubt,) = body["price_list"]["doubts"]
     assert "acme/8b" in doubt
+
+
+@pytest.mark.parametrize(("usd", "said"), [(2e-8, "0.00000002"), ("1E+3", "1000")])
+def test_prices_are_never_written_in_powers_of_ten(client: TestClient, usd: float | str, said: str) -> None:
+    names = ("input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok")
+    prices = {"api_prices": [PRICE | dict.fromkeys(names, usd)]}
+    crossover = client.post("/v1/economics/crossover", json=ASKED | prices).json()
+    fleet = client.post("/v1/economics/fleet", json=ASKED | prices | {"requests": [[0, 1000, 200]]}).json()
+    asked = BILL | prices | {"models": [BILL["models"][0] | {"provider": "acme"}]}
+    assessed = client.post("/v1/economics/assess", json=asked).json()
+    for sold in (crossover["crossings"][0], fleet["api"], assessed["findings"][0]["listed"]):
+        assert [sold[name] for name in names] == [said] * 3
+    assert all(f"${said} per million" in one for one in crossover["price_list"]["doubts"])
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_every_api_is_compared(pythia: Pythia) -> None:
     assert (said.code, said.err) == (0, "")
     assert "CHEAPER FROM" in said.out
     assert "price of the GPUs" in said.out
+    assert "As the prefix that all requests share grows" in said.out
 
 
 def test_one_provider_can_be_asked_for(pythia: Pythia) -> None:
@@ -91,6 +92,7 @@ def test_a_curve_is_drawn(pythia: Pythia, tmp_path: Path) -> None:
     drawn = file.read_text()
     assert "requests a day" in drawn
     assert "always from" in drawn
+    assert "above 80 never cheaper" in drawn
 
 
 def test_two_prices_of_one_provider_are_told_apart(pythia: Pythia, tmp_path: Path) -> None:
@@ -142,10 +144,13 @@ def test_a_trace_says_how_long_its_requests_are(pythia: Pythia, trace: Path) -> 
     body = pythia(*WITHOUT_LENGTHS, "--trace", str(trace), "--json").json
     assert body["traffic"]["requests"] == 100
     assert body["question"]["input_length"] == 849.5
+    other = pythia(*FLEET, "--trace", str(trace))
+    assert (other.code, len(other.err.strip().splitlines())) == (2, 1)
+    assert "--input is 1000, but the requests have 849.5 tokens" in other.err
 
 
 def test_a_fleet_that_fits_nowhere_is_exit_code_3(pythia: Pythia, trace: Path) -> None:
-    said = pythia(*FLEET, "--trace", str(trace), "--ttft", "0.00001")
+    said = pythia(*WITHOUT_LENGTHS, "--trace", str(trace), "--ttft", "0.00001")
     assert said.code == 3
     assert "Nowhere" in said.out
 
@@ -153,7 +158,7 @@ def test_a_fleet_that_fits_nowhere_is_exit_code_3(pythia: Pythia, trace: Path) -
 def test_a_fleet_is_drawn(pythia: Pythia, trace: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib, which is optional")
     file = tmp_path / "fleet.svg"
-    assert pythia(*FLEET, "--trace", str(trace), "--plot", str(file)).code == 0
+    assert pythia(*WITHOUT_LENGTHS, "--trace", str(trace), "--plot", str(file)).code == 0
     assert "replicas kept all day" in file.read_text()
 
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from scheduler.economics.assess import Case, best, cheaper_from, courses
 from scheduler.economics.assess_dates import MONTH_DAYS, Way, credits_end, schedule, switch_day
-from scheduler.economics.assess_spec import OwnPrices
+from scheduler.economics.assess_spec import ModelUse, OwnPrices, parse_assess_spec
+from scheduler.economics.finding import Finding, sentences
 from scheduler.economics.flips import Cause, flips
 from tests.scheduler.economics.test_crossover import api, deployments
+from tests.scheduler.economics.test_tokens import work
 
 DAY = date(2026, 12, 1)
 
@@ -33,6 +35,15 @@ def answer(asked: Case) -> Way:
     found = best(courses(asked))
     assert found is not None
     return found.way
+
+
+def finding(asked: Case) -> Finding:
+    found = courses(asked)
+    use = ModelUse(model="x", input_length=1000, output_length=200, requests_per_day=1, provider="acme")
+    return Finding(
+        use=use, case=asked, workload=work(), listed=None, courses=found, chosen=best(found), holds=True,
+        flips=flips(asked), begins=None,
+    )  # fmt: skip
 
 
 def totals(asked: Case) -> dict[Way, float]:
@@ -73,12 +84,50 @@ def test_another_api_is_a_way() -> None:
 
 
 def test_reserving_costs_its_price_and_buying_its_capital_less_resale() -> None:
-    own = OwnPrices(gpu_type="H100-SXM", capital_usd_per_gpu=20_000, reserved_usd_per_gpu_hour=1.0).roi(12)
-    found = totals(case(own=own, ownable=deployments(1.8)))
-    assert found[Way.RESERVED] == pytest.approx(8760.0)
-    # of $20,000 six tenths are kept for a year; staff takes $5,000 a month, all else is power and hosting
-    rest = found[Way.BUY] - 20_000 * 0.4 - 12 * 5000
-    assert 0 < rest < 20_000
+    own = OwnPrices(
+        gpu_type="H100-SXM", capital_usd_per_gpu=20_000, reserved_usd_per_gpu_hour=1.0, watts_per_gpu=1000, pue=1.5,
+        hosting_usd_per_kw_month=100, usd_per_kwh=0.1, value_kept=0.5,
+    ).roi(12)  # fmt: skip
+    asked = case(own=own, ownable=deployments(1.8))
+    assert totals(asked)[Way.RESERVED] == pytest.approx(8760.0)
+    # of $20,000 half is lost in a year; a kilowatt is hosted, and drawn to three tenths without work
+    power = 8760 * 1.5 * 0.1 * (0.3 + 0.7 * 40_000 / 43_200)
+    assert totals(asked)[Way.BUY] == pytest.approx(10_000 + 12 * 100 + power)
+    # who runs it is paid once, whatever the way
+    staffed = totals(replace(asked, operations_usd=5000.0))
+    assert staffed[Way.BUY] == pytest.approx(totals(asked)[Way.BUY] + 12 * 5000)
+    assert staffed[Way.RESERVED] == pytest.approx(8760 + 12 * 5000)
+
+
+def test_what_buying_rests_on_is_named() -> None:
+    models = [{"model": "x", "input_length": 1, "output_length": 1, "monthly_usd": 1}]
+    bought = {"gpu_type": "H100-SXM", "capital_usd_per_gpu": 20_000, "pue": 1.2}
+    said = parse_assess_spec({"models": models, "own": bought}).assumed()
+    for one in ("hosting_usd_per_kw_month: 150", "usd_per_kwh: 0.12", "value_kept: 0.6"):
+        assert f"own.{one}" in said
+    assert not any("pue" in one for one in said)
+    assert "staff for what is bought: within operations_usd_per_month" in said
+    assert not any("own." in one for one in parse_assess_spec({"models": models}).assumed())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"request_usd": Decimal("1.23456"), "requests_per_day": 1000}, "$1,235 for 1,000 requests"),
+        ({"request_usd": Decimal("0.00000123456"), "requests_per_day": 1e9}, "(now $0.00123)"),
+        ({"request_usd": Decimal(500), "requests_per_day": 0.0123}, "at 0.0123 requests a day"),
+        ({"months": 1}, "over 1 month,"),
+        (
+            {"request_usd": Decimal(10**6), "requests_per_day": 1e6, "operations_usd": 1e9},
+            "$1,000,000,000 for 1,000 requests",
+        ),
+    ],
+)
+def test_figures_are_written_out(changes: dict[str, object], said: str) -> None:
+    text = " ".join(one.text for one in sentences(finding(case(**changes)), DAY))
+    assert said in text
+    assert "e+" not in text
+    assert "e-0" not in text
 
 
 def test_what_is_ruled_out_is_never_the_best() -> None:

@@ -131,6 +131,17 @@ def test_cached_tokens_are_no_more_than_a_prompt_has() -> None:
     assert comparison.outcomes[0].cost_micros == 100 * 0.5 + 400 * 0.5 + 600
 
 
+def test_cached_tokens_are_no_work_and_no_wait() -> None:
+    traffic = traffic_of("by hand", [(0.0, 500.0, 100.0), (1.0, 5500.0, 100.0)])
+    one = deployment()
+    assert traffic.work(1.0, 2900.0).tolist() == pytest.approx([1e-9, 2.0])
+    assert traffic.work(0.5, 2900.0).tolist() == pytest.approx([0.5, 1.5])
+    assert traffic.work(0.5, 9000.0).tolist() == pytest.approx([1.0, 1.0])
+    alone = np.ones(2, np.int64)
+    first = one.ttft_s(traffic, np.zeros(2), alone, 2900.0) - one.tpot_s[1]
+    assert first.tolist() == pytest.approx([0.0, 2 * one.own_prompt_s])
+
+
 def test_the_fewest_replicas_that_keep_the_limit() -> None:
     # 1.3 a second, one serves 0.5: three fall behind only as chance has it, two always
     chance = np.random.default_rng(5)
@@ -142,6 +153,17 @@ def test_the_fewest_replicas_that_keep_the_limit() -> None:
         dedicated=always.dedicated - 1,
     )  # fmt: skip
     assert np.percentile(always_on(always).ttft_s(traffic, fewer.wait_s, fewer.in_flight), 95) > 5.0
+
+
+@pytest.mark.parametrize("limit", [None, 60.0])
+def test_fewer_than_the_mean_load_do_where_requests_may_wait(limit: float | None) -> None:
+    # fifty at once are 100 s of a full replica: in the one second of that day as much as a hundred do
+    traffic, one, asked = requests(*[0.0] * 50), deployment(), rules(ttft_p95_s=limit)
+    always = ways(traffic, one, ttft_p95_s=limit)[Way.DEDICATED]
+    keeping = [
+        count for count in range(1, 51) if serve(traffic, one, asked, dedicated=count, idle_s=None).keeps
+    ]  # fmt: skip
+    assert always.dedicated == keeping[0] < 6
 
 
 def always_on(outcome: Outcome) -> Deployment:

@@ -112,6 +112,17 @@ def test_constraints_hold() -> None:
     assert costs(finnish, constraints=Constraints(gpu_types=["L40S"])).costs == ()
 
 
+def test_every_layout_is_priced_where_that_is_asked() -> None:
+    sold = inventory_of([make_offer("H100-SXM", 3.0)])
+    asked = (work(), Constraints(gpu_count=2, max_gpus=2), Limits(), sold, load_gpu_types(), BARE)
+    (best,) = token_costs(*asked).costs
+    every = token_costs(*asked, every_layout=True).costs
+    layouts = [one.operating.question.layout for one in every]
+    assert len(every) > 1
+    assert len({str(one) for one in layouts}) == len(layouts)
+    assert every[0] == best
+
+
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(InvalidWorkload, match="at least 1 token"):
         costs(make_offer(), input_length=0)
@@ -156,9 +167,11 @@ def test_more_shared_prefix_never_raises_the_cost_with_the_predictor_that_ships(
             "model": model, "precision": "fp8", "input_length": 3000, "output_length": 300,
             "cached_prefix_length": cached,
         }  # fmt: skip
+        cheapest: dict[tuple[object, ...], Decimal] = {}
         for one in answer_offline("tokens", asked)["costs"]:
             where = tuple(one[name] for name in ("provider", "region", "gpu_type", "gpu_count", "spot", "usd_per_hour"))
-            usd = Decimal(one["blended_usd_per_mtok"]["mid"])
+            cheapest.setdefault(where, Decimal(one["blended_usd_per_mtok"]["mid"]))
+        for where, usd in cheapest.items():
             assert usd <= known.get(where, usd), (cached, where)
             known[where] = usd
     assert len(known) > 500

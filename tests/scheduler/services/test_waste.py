@@ -19,6 +19,7 @@ from scheduler.services.waste import WasteReport, waste_of_all, waste_of_tenant
 from scheduler.storage.ids import new_id
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.scheduler.services.conftest import Installation
+from tests.scheduler.services.test_sharing import end, run, small
 from tests.support.offers import make_offer, make_spec
 from tests.support.predictor import FixedPredictor
 
@@ -119,6 +120,23 @@ def test_a_need_that_nobody_measured_calls_no_card_too_large(small_card: Install
     waste = found(small_card)
     assert micros(waste) == {"cold_start": 8_333, "headroom": 0}
     assert dict(waste.by_cause)[Cause.HEADROOM].gib_hours == 0
+
+
+def test_what_a_job_leaves_on_a_card_that_it_shares_is_no_headroom(engine: sa.Engine) -> None:
+    world = Installation(engine)
+    world.sell(make_offer("L40S", 3.6, provision_s=600.0))
+    tenants.change_tenant(engine, "default", {"share_cards": True})
+    first, second = world.submit(small()), world.submit(small())
+    mine = run(world, first)
+    theirs = run(world, second, began_s=100.0)
+    end(world, mine, 0.0, 700.0, runtime_s=630.0, peak_vram_gib=8.0)
+    end(world, theirs, 100.0, 1000.0, runtime_s=900.0, peak_vram_gib=8.0)
+    waste = found(world)
+    # a tenth of a cent a second: 100 s alone and half of 600; of the 700 that the first was there, 70 are its start
+    assert waste.total.paid_micros == 400_000 + 600_000
+    assert micros(waste) == {"cold_start": 40_000, "headroom": 0}
+    assert dict(waste.by_cause)[Cause.HEADROOM].gib_hours == 0
+    assert waste.right_sized == 0
 
 
 def test_one_card_that_would_have_held_it_makes_two_too_many(installation: Installation) -> None:
