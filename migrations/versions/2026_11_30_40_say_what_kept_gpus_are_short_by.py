@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2026_11_30_40"
-down_revision = "2026_11_29_70"
+down_revision = "2026_11_30_30"
 
 LOSING_GPU_TYPES = """
 CREATE OR REPLACE VIEW losing_gpu_types AS

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_30_50"
-down_revision = "2026_11_29_70"
+down_revision = "2026_11_30_40"
 
 
 def upgrade() -> None:
