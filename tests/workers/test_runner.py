@@ -352,7 +352,12 @@ def test_an_attempt_that_nobody_can_look_at_is_given_up_and_keeps_no_other_from_
     (tmp_path / "go").touch()
     workshop.ahead += timedelta(seconds=2 * LEASE_S)
     workshop.worker().sweep()
-    until(lambda: (workshop.worker().sweep(), workshop.job(other).state is JobState.COMPLETED)[1])
+
+    def swept() -> bool:
+        workshop.worker().sweep()
+        return workshop.job(other).state is JobState.COMPLETED
+
+    until(swept)
     assert workshop.job(job_id).state is JobState.RUNNING
     assert workshop.turn_until_over(job_id, step_s=LEASE_S).state is JobState.FAILED
     (attempt,) = workshop.attempts(job_id)

@@ -252,7 +252,7 @@ def test_what_a_machine_costs_after_it_was_closed_here_is_booked_when_it_is_give
     world.finish(work, Outcome.COMPLETED, meter=Meter(from_s=0.0, to_s=160.0))
     machine = machine_of(work)
     pools.close(world.engine, machine.id, metered_s=None, now=world.now)  # its host was taken for gone
-    told = {"backend": "simulated", "account": "", "simulated": True, "now": world.now}
+    told: dict[str, Any] = {"backend": "simulated", "account": "", "simulated": True, "now": world.now}
     late = [pools.given_back_late(world.engine, machine.key, metered_s=s, **told) for s in (3600.0, 3600.0, None)]
     assert [bill and bill.cost_micros for bill in late] == [1_000_000 - 44_444, 0, 0]
     assert world.scalar("SELECT bill_micros FROM machines") == 1_000_000
