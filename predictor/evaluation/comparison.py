@@ -37,6 +37,10 @@ LEVEL = 0.05
 LEAST_GAIN = 0.02
 """Share of the champion's error that a challenger must take away: what is hardly better is not worth a change."""
 
+LEAST_DIFFERENCE = 0.005
+"""Mean gain, a difference of logarithms, that it must come to as well: runs of one job differ by more than half a per
+cent, so a champion that is as near as that cannot be improved."""
+
 LEAST_LOSS = 0.02
 """Mean loss of a slice, a difference of logarithms, below which it has nothing to object to."""
 
@@ -137,7 +141,8 @@ def compare(
     weights = _weights(errors.contributor[first])
     p_value = sign_flip(-lost * weights, seed)
     before = np.bincount(errors.pair, errors.champion) / np.bincount(errors.pair)
-    gain = -float(np.average(lost, weights=weights) / max(np.average(before, weights=weights), 1e-12))
+    gained = -float(np.average(lost, weights=weights))
+    enough = gained >= max(LEAST_DIFFERENCE, LEAST_GAIN * float(np.average(before, weights=weights)))
     worse_for = tuple(
         dict.fromkeys(
             str(label)
@@ -146,7 +151,7 @@ def compare(
             if _objects(errors.lost(slices == label), seed)
         )
     )
-    better = p_value <= LEVEL and gain >= LEAST_GAIN and not worse_for
+    better = p_value <= LEVEL and enough and not worse_for
     word = "is better" if better else "is not shown to be better"
     blame = f", and worse for {' and '.join(worse_for)}" if worse_for else ""
     total = errors.of(everything)

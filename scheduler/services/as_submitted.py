@@ -44,7 +44,8 @@ def decide_as_submitted(
             break
         chosen = decision.chosen
         assert chosen.estimate is not None  # noqa: S101 - what was chosen was reckoned
-        if not left.holds(chosen.gpu_count if chosen.sharing is None else 0, chosen.estimate.try_p90_micros):
+        gpus = chosen.gpu_count if chosen.sharing is None else 0
+        if room.headroom is not left and not left.holds(gpus, chosen.estimate.try_p90_micros):
             room = replace(room, headroom=left)
             continue
         newcomer = replace(newcomer, use_p90_s=chosen.estimate.use_p90_s)

@@ -9,7 +9,7 @@ import pytest
 
 from predictor.bundle import Bundle
 from predictor.errors import NotEnoughData
-from predictor.evaluation.comparison import compare
+from predictor.evaluation.comparison import LEVEL, compare
 from predictor.site.training import learn_site
 from predictor.telemetry import Observation
 from predictor.training import train
@@ -73,6 +73,24 @@ def test_a_kind_of_job_the_champion_never_heard_of_counts_against_it() -> None:
     found = compare(None, challenger, jobs[1::2])
     assert found.better
     assert found.challenger_error < 0.1
+
+
+def test_a_champion_that_is_as_good_as_right_is_not_replaced() -> None:
+    """Every run takes what a challenger learned to the last digit, and the champion said but for a third of a per cent:
+    the share of its error that would go is all of it."""
+    jobs = [
+        observe(raw_custom(2.0 * size, row=row, features={"size": float(size)}))
+        for row, size in enumerate(range(1, 41))
+    ]
+    before = [replace(one, runtime_s=one.runtime_s and one.runtime_s * 1.003) for one in jobs]
+    champion, challenger = (
+        train(seen, seed=1, created=created, git_revision="abc", base=None)
+        for seen, created in ((before, "2026-01-02"), (jobs, "2026-01-03"))
+    )
+    found = compare(champion, challenger, jobs)
+    assert found.p_value < LEVEL
+    assert found.challenger_error < found.champion_error
+    assert not found.better
 
 
 def test_nobody_decides_by_sending_most() -> None:
