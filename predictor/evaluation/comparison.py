@@ -1,4 +1,4 @@
-"""Champion against challenger on the same jobs, neither having seen them, by a paired test.
+"""Champion against challenger on the same jobs, which neither has seen or both have, by a paired test.
 
 Every owner has the same say, however many jobs it sent and under however many names, and within it every contributor;
 none of them may be made worse, nor any quantity: otherwise whoever sends most would decide what is true for all.
