@@ -124,6 +124,7 @@ def test_a_need_that_nobody_measured_calls_no_card_too_large(small_card: Install
 
 def test_what_a_job_leaves_on_a_card_that_it_shares_is_no_headroom(engine: sa.Engine) -> None:
     world = Installation(engine)
+    world.predictor = FixedPredictor(startup_s=0.0)
     world.sell(make_offer("L40S", 3.6, provision_s=600.0))
     tenants.change_tenant(engine, "default", {"share_cards": True})
     first, second = world.submit(small()), world.submit(small())
