@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -200,7 +201,12 @@ def test_too_little_to_learn_from_is_said(engine: sa.Engine) -> None:
 
 def test_the_runs_of_a_job_go_to_as_many_parts_as_there_are() -> None:
     seen = [
-        Seen(read_observation(row(number, id=f"{number}-{again}"), MODELS, GPUS), "us/here", NOW, new_id())
+        Seen(
+            read_observation(row(number, id=f"{number}-{again}"), MODELS, GPUS),
+            "us/here",
+            NOW,
+            UUID(int=10 * number + again),
+        )
         for number in range(7)
         for again in range(PARTS)
     ]

@@ -15,6 +15,7 @@ from scheduler.storage.ids import new_id
 from scheduler.storage.tables import DEFAULT_TENANT
 from tests.scheduler.services.conftest import Installation
 from tests.support.offers import make_custom_spec, make_offer, make_spec
+from tests.support.predictor import FixedPredictor
 
 
 def test_a_job_goes_from_submission_to_completion(installation: Installation) -> None:
@@ -315,6 +316,7 @@ def test_a_webhook_is_rung_when_its_job_ends(installation: Installation) -> None
 
 
 def test_custom_work_is_forecast_from_what_it_did_before(installation: Installation) -> None:
+    installation.predictor = FixedPredictor(startup_s=0.0)  # of custom work it is part of the run time
     for run in range(3):
         submitted = installation.submit(make_custom_spec(runtime_s=600.0))
         assert installation.predictor.histories[-1] == (run or None)
