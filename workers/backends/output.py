@@ -30,7 +30,7 @@ def read_output(folder: Path, stream: str, since: int, *, cap_bytes: int, ended:
         if first > start + len(data):
             chunks += _chunk(stream, start, data)
             start += len(data)
-            chunks.append(_notice(stream, start, first - start))
+            chunks.append(cut_notice(stream, start, first - start))
             start, data = first, b""
         with contextlib.suppress(FileNotFoundError):  # dropped since it was listed
             data += _read(folder / f"{stream}.{number}", max(0, since - first))
@@ -67,7 +67,7 @@ def _piece(data: bytes) -> bytes:
     return piece[:lines] if lines else _whole_characters(piece)
 
 
-def _notice(stream: str, offset: int, cut: int) -> LogChunk:
+def cut_notice(stream: str, offset: int, cut: int) -> LogChunk:
     """Stands for dropped bytes and says how many they were."""
     return LogChunk(stream=stream, offset=offset, size=cut, text=f"\n[{cut:,} bytes were cut here]\n")
 

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from scheduler.domain.attempt import LogChunk
 from workers.backends.dstack.said import Logs
+from workers.backends.output import cut_notice
 from workers.backends.places import Place, Places
 
 STREAM = "stdout"
@@ -54,8 +55,7 @@ class Printed:
         self._places.remember(attempt, began, place)
         chunks = _chunk(since, bytes(first))
         if cut:
-            notice = f"\n[{cut:,} bytes were cut here]\n"
-            chunks.append(LogChunk(stream=STREAM, offset=since + len(first), size=cut, text=notice))
+            chunks.append(cut_notice(STREAM, since + len(first), cut))
         return chunks + _chunk(since + len(first) + cut, bytes(last))
 
     def forget(self, attempt: str) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from scheduler.domain.attempt import LogChunk
+from workers.backends.output import cut_notice
 from workers.backends.places import Place, Places
 from workers.supervision.redaction import Redactor, masked
 
@@ -179,8 +180,7 @@ def _at_end(seen: _Seen, head: int, cap: int) -> list[LogChunk]:
     start = min(size, max(0, head - seen.offset))
     chunks = seen.chunks(0, start)
     if (cut := size - start - (cap - head)) > 0:
-        notice = f"\n[{cut:,} bytes were cut here]\n"
-        chunks.append(LogChunk(stream=STREAM, offset=seen.offset + start, size=cut, text=notice))
+        chunks.append(cut_notice(STREAM, seen.offset + start, cut))
         start += cut
     return chunks + seen.chunks(start, size)
 
